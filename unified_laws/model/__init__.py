@@ -1,0 +1,1 @@
+"""The Llama decoder and the counting of its parameters."""
