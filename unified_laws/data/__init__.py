@@ -1,0 +1,1 @@
+"""Documents, tokenizer, token store, batches."""
