@@ -1,0 +1,1 @@
+"""Formats: transform, sparsifier, quantizer, gradient estimator; GMSE; the swap of linears."""

@@ -1,0 +1,1 @@
+"""Which values of a sparse operand receive a gradient."""

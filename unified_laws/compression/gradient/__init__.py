@@ -1,0 +1,1 @@
+"""How the gradient passes a projection on a grid."""

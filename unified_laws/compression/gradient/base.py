@@ -1,0 +1,22 @@
+"""The interface of a gradient estimator."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from unified_laws.compression.projection import Projection
+from unified_laws.compression.stage import Stage
+
+
+class GradientEstimator(Stage):
+    """Chooses how much of the gradient at the projected operand reaches the operand."""
+
+    @abstractmethod
+    def flow(self, y: Tensor, projection: Projection) -> Tensor | None:
+        """Multiplier of the gradient of `y`, same shape; None for all ones."""
+
+    @abstractmethod
+    def bind(self, in_features: int) -> GradientEstimator:
+        """The same estimator for rows of `in_features` values."""

@@ -1,0 +1,1 @@
+"""Projection of the kept values on a grid."""

@@ -1,0 +1,1 @@
+"""Which values of an operand are kept."""

@@ -1,0 +1,1 @@
+"""Changes of basis along the reduction dimension."""

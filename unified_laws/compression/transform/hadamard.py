@@ -1,0 +1,128 @@
+"""Block-diagonal Hadamard rotation."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from unified_laws.compression.transform.base import Transform
+from unified_laws.errors import UsageError
+
+AUTO_MAX_BLOCK = 128  # QuEST, arXiv:2502.05003, code: block 128
+
+_matrices: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
+
+
+def sylvester(block: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The orthonormal symmetric Hadamard matrix (block, block) of Sylvester's construction."""
+    matrix = torch.full((1, 1), 1.0 / sqrt(block), device=device, dtype=dtype)
+    while matrix.shape[0] < block:
+        matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)], 0)
+    return matrix
+
+
+def hadamard_matrix(block: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """`sylvester`, made once for all layers; under a compiler it is part of the graph.
+
+    Not a buffer: a model built on the meta device and materialised by `to_empty` would find noise
+    in a buffer that no checkpoint restores. Made outside inference mode, since training may follow
+    a validation epoch.
+    """
+    if torch.compiler.is_compiling():
+        return sylvester(block, device, dtype)
+    key = (block, device, dtype)
+    if key not in _matrices:
+        with torch.inference_mode(mode=False):
+            _matrices[key] = sylvester(block, device, dtype)
+    return _matrices[key]
+
+
+@final
+class Hadamard(Transform):
+    """x·H with H = diag(H_block, …), orthonormal Sylvester blocks on the last dimension, no signs.
+
+    QuEST (arXiv:2502.05003, code). The rotation runs in the dtype of the operand, outside
+    autocast, so that an fp32 master weight is rotated in fp32.
+
+    Args:
+        block: width of a block, a power of two that divides in_features; "auto" takes the largest
+            power of two up to 128 that divides in_features.
+        fold: leave the operand in the rotated basis (QuEST's "HalfHadamard"). The product is
+            unchanged only if the other operand folds the same block.
+
+    Raises:
+        UsageError: the block is not a power of two, or does not divide in_features.
+
+    Note:
+        QuEST builds the dense (in_features, in_features) matrix and requires multiples of 128;
+        here one block is stored, and "auto" shrinks it (down to 1, which does nothing, at odd
+        widths). Random signs are absent, as in QuEST. A graph compiled under autocast rotates the
+        gradient in the autocast dtype (torch traces its backward so); eager code does not.
+    """
+
+    def __init__(self, block: int | Literal["auto"], fold: bool) -> None:
+        super().__init__()
+        is_power = isinstance(block, int) and not isinstance(block, bool) and block > 0
+        if block != "auto" and not (is_power and int(block).bit_count() == 1):
+            raise UsageError(
+                f"Hadamard block: got {block!r}, allowed is a power of two (1, 2, 4, …) or "
+                f"'auto'; take 'auto' for the largest one up to {AUTO_MAX_BLOCK} that fits"
+            )
+        self._block = block
+        self._fold = bool(fold)
+
+    @property
+    def block(self) -> int | None:
+        """Width of one block; None for an "auto" that is not bound yet."""
+        return None if self._block == "auto" else int(self._block)
+
+    @property
+    def folded(self) -> bool:
+        """Whether the operand stays in the rotated basis."""
+        return self._fold
+
+    @property
+    def is_orthonormal(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the block has one element."""
+        return self._block == 1
+
+    def resolve(self, in_features: int) -> int:
+        """The block used at this width."""
+        if self._block == "auto":
+            return min(AUTO_MAX_BLOCK, in_features & -in_features)
+        block = int(self._block)
+        if in_features % block != 0:
+            raise UsageError(
+                f"Hadamard block {block}: got in_features {in_features}, allowed are multiples "
+                f"of {block}; take block 'auto' or a power of two that divides {in_features}"
+            )
+        return block
+
+    def bind(self, in_features: int) -> Hadamard:
+        """The same rotation with its block resolved."""
+        return Hadamard(self.resolve(in_features), self._fold)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """`x`·H."""
+        block = self.resolve(x.shape[-1])
+        matrix = hadamard_matrix(block, x.device, x.dtype)
+        if not torch.amp.is_autocast_available(x.device.type):
+            return (x.reshape(-1, block) @ matrix).reshape(x.shape)
+        with torch.autocast(x.device.type, enabled=False):
+            return (x.reshape(-1, block) @ matrix).reshape(x.shape)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """`y`·Hᵀ, which is `y`·H since H is symmetric."""
+        return self.encode(y)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"block={self._block}, fold={self._fold}"
