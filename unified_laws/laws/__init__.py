@@ -1,0 +1,1 @@
+"""The scaling law, its estimation and its intervals. numpy and scipy only."""
