@@ -1,0 +1,1 @@
+"""One run from its plain arguments to its record."""
