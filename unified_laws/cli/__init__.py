@@ -1,0 +1,1 @@
+"""Hydra: the entry decorator, format names, checked instantiate."""

@@ -1,0 +1,125 @@
+"""Runs in parallel processes of one thread each, on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run of a sweep ended: its index, its record's facts or its error."""
+
+    index: int
+    status: str
+    text: str
+    trained: bool
+
+
+def _work(connection: Any, make_config: Callable[[Sequence[str]], dict[str, Any]]) -> None:
+    """A worker: receives (index, overrides), trains, sends an Outcome and progress in tokens."""
+    for name in THREADS:
+        os.environ[name] = "1"
+    from unified_laws.train import run
+
+    while (job := connection.recv()) is not None:
+        index, overrides = job
+        try:
+            record, trained, folder = run(
+                make_config(overrides),
+                lambda done, total: connection.send(("step", done / total)),
+            )
+            loss = record.message if record.val_loss is None else f"{record.val_loss:.4f}"
+            text = f"{record.format} {record.model} D={record.num_tokens:,} {loss} -> {folder}"
+            connection.send(Outcome(index, record.status, text, trained))
+        except Exception as error:  # one run's failure must not end the others
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            connection.send(Outcome(index, "failed", f"{' '.join(overrides)}: {text}", True))
+
+
+def run_all(
+    jobs: Sequence[tuple[int, Sequence[str]]],
+    make_config: Callable[[Sequence[str]], dict[str, Any]],
+    *,
+    workers: int,
+    on_outcome: Callable[[Outcome], None],
+    on_progress: Callable[[dict[int, float]], None],
+) -> None:
+    """Run every job, ``workers`` at a time.
+
+    Args:
+        jobs: (index, overrides) in the order they should start; long ones first end soonest.
+        make_config: overrides to a resolved training configuration; must be picklable.
+        workers: processes.
+        on_outcome: called as each run ends.
+        on_progress: called with {index: share done} of the runs in hand.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting = list(jobs)
+    shares: dict[int, float] = {}
+    hands: dict[Any, tuple[Any, int | None]] = {}
+    for _ in range(min(workers, len(waiting))):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, make_config), daemon=True)
+        process.start()
+        theirs.close()
+        hands[ours] = (process, None)
+    try:
+        for connection in list(hands):
+            _next(connection, hands, waiting, shares)
+        while hands:
+            for ready in multiprocessing.connection.wait(list(hands), timeout=1.0):
+                _receive(ready, hands, waiting, shares, on_outcome)
+            on_progress(dict(shares))
+    finally:
+        for process, _ in hands.values():
+            process.terminate()
+        for process, _ in hands.values():
+            process.join(timeout=5)
+
+
+def _next(
+    connection: Any,
+    hands: dict[Any, tuple[Any, int | None]],
+    waiting: list[tuple[int, Sequence[str]]],
+    shares: dict[int, float],
+) -> None:
+    process, _ = hands[connection]
+    if not waiting:
+        connection.send(None)
+        del hands[connection]
+        return
+    job = waiting.pop(0)
+    shares[job[0]] = 0.0
+    hands[connection] = (process, job[0])
+    connection.send(job)
+
+
+def _receive(
+    connection: Any,
+    hands: dict[Any, tuple[Any, int | None]],
+    waiting: list[tuple[int, Sequence[str]]],
+    shares: dict[int, float],
+    on_outcome: Callable[[Outcome], None],
+) -> None:
+    process, index = hands[connection]
+    assert index is not None
+    try:
+        message = connection.recv()
+    except (EOFError, ConnectionError):
+        del hands[connection]
+        process.join()
+        on_outcome(Outcome(index, "failed", f"worker died with code {process.exitcode}", True))
+        return
+    if isinstance(message, Outcome):
+        shares.pop(index, None)
+        on_outcome(message)
+        _next(connection, hands, waiting, shares)
+    else:
+        shares[index] = message[1]

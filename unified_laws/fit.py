@@ -1,0 +1,43 @@
+"""The law from a table of losses: python -m unified_laws.fit runs=runs.csv out=laws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unified_laws.cli.entry import Config, entry
+from unified_laws.records.files import write_json
+
+
+def _fit(config: Config) -> None:
+    # scipy takes a second to import: --help goes without.
+    from unified_laws.cli.progress import step_bar
+    from unified_laws.laws.fitting import fit_laws
+    from unified_laws.laws.table import read_runs
+
+    table = read_runs(
+        Path(config["runs"]),
+        columns=config["columns"] or {},
+        dense=config["dense"],
+        allow_repeated=config["allow_repeated"],
+    )
+    with step_bar(enabled=config["progress"], text="resamples") as progress:
+        laws = fit_laws(
+            table,
+            dense=config["dense"],
+            delta=float(config["delta"]),
+            starts=config["starts"],
+            bootstrap=config["bootstrap"],
+            seed=config["seed"],
+            fixed=config["fixed"] or {},
+            progress=progress,
+        )
+    out = Path(config["out"]) / "laws.json"
+    write_json(out, laws.to_json())
+    print(laws.summary())
+    print(f"-> {out}")
+
+
+main = entry("fit", {"fit": _fit})
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""A page from a table and its laws: python -m unified_laws.report runs=runs.csv laws=laws.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unified_laws.cli.entry import Config, compose, entry
+from unified_laws.errors import UsageError
+from unified_laws.records.files import read_json, write_json, write_text
+
+
+def _gmse_rows(formats: list[str], config: Config) -> list[dict[str, Any]]:
+    """Rows of the given gmse.json, or computed for the formats whose names we know."""
+    if config["gmse"]:
+        rows = read_json(Path(config["gmse"]))
+        if not isinstance(rows, list) or not all(
+            isinstance(r, dict) and "format" in r for r in rows
+        ):
+            raise UsageError(
+                f"{config['gmse']} holds no rows of formats; make it with the gmse module"
+            )
+        return rows
+    from unified_laws.cli.format_names import is_format_name
+    from unified_laws.cli.paths import config_dir
+    from unified_laws.gmse import gmse_row
+
+    settings = compose("gmse", [])
+    # Tables of other projects carry labels of their own; those have no GMSE here.
+    known = [name for name in formats if is_format_name(name, config_dir())]
+    return [gmse_row(name, settings) | {"format": name} for name in known]
+
+
+def _page(config: Config) -> None:
+    from unified_laws.figures.page import render_page
+    from unified_laws.figures.points import join_points
+    from unified_laws.laws.capacity_curve import fit_capacity_curve
+    from unified_laws.laws.result import LawsResult
+    from unified_laws.laws.table import read_runs
+
+    table = read_runs(
+        Path(config["runs"]),
+        columns=config["columns"] or {},
+        dense=config["dense"],
+        allow_repeated=config["allow_repeated"],
+    )
+    laws = LawsResult.from_json(read_json(Path(config["laws"])))
+    rows = _gmse_rows([capacity.format for capacity in laws.capacities], config)
+    points = [point for point in join_points(laws, rows) if point.on_curve]
+    try:
+        curve_fit = fit_capacity_curve(
+            [p.gmse for p in points], [p.rho for p in points], [p.stderr for p in points]
+        )
+    except UsageError:  # too few formats for a curve of their own: the published one stands alone
+        curve_fit = None
+    page = render_page(
+        table,
+        laws,
+        rows,
+        title=config["title"],
+        notes=config["notes"],
+        commands=config["commands"],
+        curve_fit=curve_fit,
+    )
+    out = Path(config["out"])
+    write_json(out / "gmse.json", rows)
+    write_text(out / "index.html", page)
+    print(f"-> {out / 'index.html'}")
+
+
+main = entry("report", {"page": _page})
+
+if __name__ == "__main__":
+    main()
