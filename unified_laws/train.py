@@ -21,11 +21,14 @@ def plan_run(config: Config, *, progress: Callable[[int], None] | None = None) -
         UsageError: anything in the configuration does not fit.
     """
     # torch and lightning take seconds to import: --help and composition go without.
+    import torch
+
     from unified_laws.cli.build import build_format
     from unified_laws.cli.instantiate import instantiate
+    from unified_laws.compression.swap import swap_linears
     from unified_laws.data.prepare import prepare
     from unified_laws.model.counting import num_params_non_embedding
-    from unified_laws.model.llama import LlamaShape
+    from unified_laws.model.llama import Llama, LlamaShape
     from unified_laws.records.identity import identity_of, run_id
     from unified_laws.training.device import resolve_hardware
     from unified_laws.training.run import RunPlan
@@ -58,6 +61,9 @@ def plan_run(config: Config, *, progress: Callable[[int], None] | None = None) -
         vocab_size=store.vocab_size,
         seq_len=model["seq_len"],
     )
+    # A rehearsal without memory finds a block or group that does not divide before a run starts.
+    with torch.device("meta"):
+        swap_linears(Llama(shape), format)
     num_params = num_params_non_embedding(shape)
     tokens_per_step = model["batch_size"] * model["seq_len"]
     tokens = config["num_tokens"] or config["tokens_per_param"] * num_params

@@ -45,8 +45,7 @@ def _missing_option(error: MissingConfigException) -> str:
 
 
 def _unknown_key(key: str, text: str, config_name: str) -> str:
-    groups = sorted(p.name for p in config_dir().iterdir() if p.is_dir())
-    if "No match in the defaults list" in text and key in groups:
+    if "No match in the defaults list" in text and key in _keys_at(config_name, []):
         return f"{config_name}: {key} is chosen with +{key}=NAME (a plus in front)"
     full = re.search(r"full_key: ([\w.\[\]]+)", text)
     path = (full[1] if full else key).split(".")

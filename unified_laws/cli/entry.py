@@ -34,7 +34,7 @@ def entry(config_name: str, actions: Mapping[str, Action]) -> Callable[[], None]
     def task(config: DictConfig) -> None:
         with one_line_errors(config_name):
             plain = to_plain(config)
-            action = plain.get("action") if len(actions) > 1 else next(iter(actions))
+            action = plain.get("action", next(iter(actions)))
             if action not in actions:
                 raise UsageError(
                     f"{config_name}: unknown action {action!r}; allowed: {', '.join(actions)}"

@@ -65,11 +65,13 @@ class MetricsWriter(L.Callback):
     ) -> None:
         """Collect the loss; write a row at the boundary of a step."""
         del pl_module, batch, batch_idx
-        self._losses.append(outputs["loss"].detach())
+        # Lightning hands out the loss as it enters backward: a share of the step's mean.
+        self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
         step = trainer.global_step
         if step == self._step or (step % self.every and step != trainer.max_steps):
             return
-        self.last_loss = torch.stack(self._losses).mean().item()
+        mean = trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean")
+        self.last_loss = float(mean)
         self._losses.clear()
         now = time.monotonic()
         rate = (step - self._step) * self.tokens_per_step / max(now - self._clock, 1e-9)
@@ -105,6 +107,11 @@ class DivergenceGuard(L.Callback):
         self.writer = writer
         self.reason = ""
         self._seen = -1
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing is judged before the first step is whole."""
+        del pl_module
+        self._seen = trainer.global_step
 
     def on_train_batch_end(
         self,

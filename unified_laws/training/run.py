@@ -131,7 +131,11 @@ def build_module(plan: RunPlan) -> tuple[TrainingModule, dict[str, Any]]:
         autocast=plan.hardware.precision == "bf16-mixed",
         compiled=plan.hardware.compile,
     )
-    return module, dataclasses.asdict(report)
+    layers = {
+        "swapped": [layer._asdict() for layer in report.swapped],
+        "skipped": [layer._asdict() for layer in report.skipped],
+    }
+    return module, layers
 
 
 def _train(
@@ -192,7 +196,7 @@ def _train(
         val_bits_per_byte=(
             finite.nats / math.log(2) / store.val_bytes_per_token if finite else None
         ),
-        train_loss=result.last_loss,
+        train_loss=result.last_loss if math.isfinite(result.last_loss) else None,
         seconds=round(result.seconds, 3),
         tokens_per_second=round(plan.num_tokens / max(result.seconds, 1e-9), 1),
         peak_memory_bytes=provenance.peak_memory_bytes(next(module.parameters()).device),
