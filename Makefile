@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RUN := $(BIN)/python -m unified_laws
+PY := $(BIN)/python
+RUN := $(PY) -m unified_laws
 DEMO ?= demo
+SWEEP ?= demo
 SETUP := $(VENV)/.setup-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 SETUP_DEV := $(SETUP)-dev
 # On CI the slow tests run too.
@@ -30,7 +32,7 @@ $(SETUP_DEV): $(SETUP)
 	@touch $@
 
 demo: $(SETUP) ## train compressed Llamas on real text, fit the law, draw the page: about ten minutes
-	$(RUN).sweep sweep=demo action=launch runs_dir=$(DEMO)/runs
+	$(RUN).sweep sweep=$(SWEEP) action=launch runs_dir=$(DEMO)/runs
 	$(RUN).collect runs_dir=$(DEMO)/runs out=$(DEMO)/runs.csv
 	$(RUN).fit runs=$(DEMO)/runs.csv out=$(DEMO)
 	$(RUN).report runs=$(DEMO)/runs.csv laws=$(DEMO)/laws.json out=$(DEMO)
@@ -45,7 +47,7 @@ types: $(SETUP_DEV) ## mypy --strict
 	$(BIN)/mypy
 
 unit: $(SETUP_DEV) ## the tests
-	$(BIN)/python -m pytest $(SELECT)
+	$(PY) -m pytest $(SELECT)
 
 clean: ## remove what make made, except runs and the demo
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .cache
