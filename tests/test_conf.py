@@ -109,12 +109,13 @@ def test_every_primary_configuration_composes(module: str) -> None:
 @pytest.mark.parametrize("group", ["optimizer", "schedule", "logger", "data", "model"])
 def test_every_option_of_every_group_composes(group: str) -> None:
     for path in sorted((config_dir() / group).glob("*.yaml")):
-        node = compose("train", [f"{group}={path.stem}"])[group]
+        needed = ["data.source.path=a.txt"] if path.stem == "text" else []
+        node = compose("train", [f"{group}={path.stem}", *needed])[group]
         if group in ("optimizer", "schedule"):
             assert callable(instantiate(node))
         elif group == "data":
             for part in ("source", "tokenizer"):
-                assert instantiate(node[part]).describe if path.stem != "text" else True
+                assert callable(instantiate(node[part]).describe)
 
 
 def test_paper_runs_compose_without_a_gpu() -> None:

@@ -65,7 +65,7 @@ def test_commands_of_the_readme(command: str, cache_dir: Path, tmp_path: Path) -
             extra = [o for o in small(cache_dir) if not o.startswith("data")]
         else:
             extra = small(cache_dir)
-        arguments = [*arguments, *extra]
+        arguments = [*extra, *arguments]  # -m stays last
     elif module in ("collect", "fit", "report"):
         write_runs(tmp_path, arguments)
     elif module == "sweep":

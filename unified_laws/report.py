@@ -32,8 +32,11 @@ def _gmse_rows(formats: list[str], config: Config) -> list[dict[str, Any]]:
 
 
 def _page(config: Config) -> None:
+    from unified_laws.figures.alt_text import capacity_alt
+    from unified_laws.figures.capacity_plot import draw_capacities
     from unified_laws.figures.page import render_page
     from unified_laws.figures.points import join_points
+    from unified_laws.figures.style import to_svg
     from unified_laws.laws.capacity_curve import fit_capacity_curve
     from unified_laws.laws.result import LawsResult
     from unified_laws.laws.table import read_runs
@@ -46,10 +49,11 @@ def _page(config: Config) -> None:
     )
     laws = LawsResult.from_json(read_json(Path(config["laws"])))
     rows = _gmse_rows([capacity.format for capacity in laws.capacities], config)
-    points = [point for point in join_points(laws, rows) if point.on_curve]
+    points = join_points(laws, rows)
+    on_curve = [point for point in points if point.on_curve]
     try:
         curve_fit = fit_capacity_curve(
-            [p.gmse for p in points], [p.rho for p in points], [p.stderr for p in points]
+            [p.gmse for p in on_curve], [p.rho for p in on_curve], [p.stderr for p in on_curve]
         )
     except UsageError:  # too few formats for a curve of their own: the published one stands alone
         curve_fit = None
@@ -64,6 +68,8 @@ def _page(config: Config) -> None:
     )
     out = Path(config["out"])
     write_json(out / "gmse.json", rows)
+    picture = to_svg(draw_capacities(points), name="capacity", alt=capacity_alt(points))
+    write_text(out / "capacities.svg", picture)
     write_text(out / "index.html", page)
     print(f"-> {out / 'index.html'}")
 

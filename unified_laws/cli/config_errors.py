@@ -21,7 +21,8 @@ def explain(error: BaseException, config_name: str) -> str | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_option(error)
     if isinstance(error, MissingMandatoryValue):
-        return f"{config_name}: {_first_line(error)}; give it on the command line as key=value"
+        key = getattr(error, "full_key", None) or _first_line(error)
+        return f"{config_name}: {key} has no value; give it on the command line as {key}=..."
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         return None
     text = " ".join(str(error).split()) + " " + " ".join(str(error.__cause__ or "").split())
