@@ -64,8 +64,7 @@ def test_layers_import_downwards_only(folder: str) -> None:
         for name in imports(path):
             parts = name.split(".")
             if parts[0] == "unified_laws" and len(parts) > 1 and parts[1] != "errors":
-                entry = parts[1] == "train" and path.name == "workers.py"  # what a worker does
-                assert parts[1] in ALLOWED[folder] | {folder} or entry, f"{path} imports {name}"
+                assert parts[1] in ALLOWED[folder] | {folder}, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("folder", sorted(LIBRARIES))

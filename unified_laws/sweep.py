@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,32 @@ from unified_laws.cli.entry import Config, compose, entry
 from unified_laws.cli.grid import Grid, read_grid
 from unified_laws.errors import UsageError
 
+# What a step costs besides its FLOPs, in FLOPs: small models are bound by the calls. Measured on
+# one CPU thread: 4.4 ms a step and 1.4e-11 s a FLOP. It only weights the progress bar.
+STEP_COST = 3e8
+
 
 def make_config(runs_dir: str, cache_dir: str, extra: Sequence[str], run: Sequence[str]) -> Config:
     """The resolved training configuration of one run of a grid."""
     paths = [f"runs_dir={runs_dir}", f"cache_dir={cache_dir}", "threads=1"]
     return compose("train", [*run, *extra, *paths])
+
+
+def train_one(
+    make: Callable[[Sequence[str]], Config],
+    overrides: Sequence[str],
+    progress: Callable[[int, int], None],
+) -> tuple[str, str, bool]:
+    """Train one run of a grid: (status, what to tell, whether it was trained now)."""
+    from unified_laws.train import run
+
+    record, trained, folder = run(make(overrides), progress)
+    loss = record.message if record.val_loss is None else f"{record.val_loss:.4f}"
+    text = (
+        f"{record.format} {record.model} D={record.num_tokens:,} seed {record.seed} "
+        f"{loss} -> {folder}"
+    )
+    return record.status, text, trained
 
 
 def _maker(config: Config) -> functools.partial[Config]:
@@ -93,7 +114,7 @@ def _launch(config: Config) -> None:
     if todo:
         from unified_laws.cli.sweep_progress import SweepProgress
 
-        costs = [_flops(plan) for _, plan in todo]
+        costs = [_flops(plan) + STEP_COST * plan.steps for _, plan in todo]
         with SweepProgress(costs, enabled=config["progress"]) as view:
 
             def on_outcome(outcome: Outcome) -> None:
@@ -103,7 +124,7 @@ def _launch(config: Config) -> None:
 
             run_all(
                 [(index, run) for index, (run, _) in enumerate(todo)],
-                _maker(config),
+                functools.partial(train_one, _maker(config)),
                 workers=config["workers"],
                 on_outcome=on_outcome,
                 on_progress=view.shares,

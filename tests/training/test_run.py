@@ -299,3 +299,22 @@ def test_door_a_finished_run_is_loaded_and_requantized(tiny: list[str]) -> None:
     worse = loss()
     unswap_linears(model)
     assert abs(loss() - worse) > 1e-4
+
+
+def test_bf16_autocast_is_another_run_with_about_the_same_loss(tiny: list[str]) -> None:
+    full, _ = trained([*tiny, "+format=int4"])
+    half, _ = trained([*tiny, "+format=int4", "precision=bf16-mixed"])
+    assert full.run_id != half.run_id
+    assert full.val_loss != half.val_loss
+    assert half.val_loss == pytest.approx(full.val_loss, abs=0.05)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_the_same_run_with_about_the_same_loss(tiny: list[str]) -> None:
+    plain, _ = trained([*tiny, "+format=int4_sparse50"])
+    elsewhere = "runs_dir=" + _elsewhere(tiny, "compiled")
+    # In a process of its own: torch's tracing emits a deprecation warning of torch's own.
+    done = run_module("train", *tiny, "+format=int4_sparse50", elsewhere, "compile=true")
+    assert done.returncode == 0, done.stderr
+    compiled = read_record(Path(_elsewhere(tiny, "compiled")) / plain.run_id)
+    assert compiled.val_loss == pytest.approx(plain.val_loss, abs=5e-3)

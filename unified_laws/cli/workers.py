@@ -22,22 +22,17 @@ class Outcome:
     trained: bool
 
 
-def _work(connection: Any, make_config: Callable[[Sequence[str]], dict[str, Any]]) -> None:
-    """A worker: receives (index, overrides), trains, sends an Outcome and progress in tokens."""
-    for name in THREADS:
-        os.environ[name] = "1"
-    from unified_laws.train import run
+# (overrides, progress) to (status, what to tell, whether it was trained now)
+Execute = Callable[[Sequence[str], Callable[[int, int], None]], tuple[str, str, bool]]
 
+
+def _work(connection: Any, execute: Execute) -> None:
+    """A worker: receives (index, overrides), trains, sends shares done and an Outcome."""
     while (job := connection.recv()) is not None:
         index, overrides = job
         try:
-            record, trained, folder = run(
-                make_config(overrides),
-                lambda done, total: connection.send(("step", done / total)),
-            )
-            loss = record.message if record.val_loss is None else f"{record.val_loss:.4f}"
-            text = f"{record.format} {record.model} D={record.num_tokens:,} {loss} -> {folder}"
-            connection.send(Outcome(index, record.status, text, trained))
+            ended = execute(overrides, lambda done, total: connection.send(("step", done / total)))
+            connection.send(Outcome(index, *ended))
         except Exception as error:  # one run's failure must not end the others
             text = " ".join(f"{type(error).__name__}: {error}".split())
             connection.send(Outcome(index, "failed", f"{' '.join(overrides)}: {text}", True))
@@ -45,7 +40,7 @@ def _work(connection: Any, make_config: Callable[[Sequence[str]], dict[str, Any]
 
 def run_all(
     jobs: Sequence[tuple[int, Sequence[str]]],
-    make_config: Callable[[Sequence[str]], dict[str, Any]],
+    execute: Execute,
     *,
     workers: int,
     on_outcome: Callable[[Outcome], None],
@@ -55,18 +50,20 @@ def run_all(
 
     Args:
         jobs: (index, overrides) in the order they should start; long ones first end soonest.
-        make_config: overrides to a resolved training configuration; must be picklable.
+        execute: trains one run; must be picklable.
         workers: processes.
         on_outcome: called as each run ends.
         on_progress: called with {index: share done} of the runs in hand.
     """
+    # Before the workers import numpy or torch: they read these once.
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     context = multiprocessing.get_context("spawn")
     waiting = list(jobs)
     shares: dict[int, float] = {}
     hands: dict[Any, tuple[Any, int | None]] = {}
     for _ in range(min(workers, len(waiting))):
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, make_config), daemon=True)
+        process = context.Process(target=_work, args=(theirs, execute), daemon=True)
         process.start()
         theirs.close()
         hands[ours] = (process, None)
