@@ -69,7 +69,8 @@ def _page(config: Config) -> None:
     out = Path(config["out"])
     write_json(out / "gmse.json", rows)
     picture = to_svg(draw_capacities(points), name="capacity", alt=capacity_alt(points))
-    write_text(out / "capacities.svg", picture)
+    # By itself it may lie on a dark page; its ink is dark.
+    write_text(out / "capacities.svg", picture.replace("<svg ", '<svg style="background:#fff" ', 1))
     write_text(out / "index.html", page)
     print(f"-> {out / 'index.html'}")
 
