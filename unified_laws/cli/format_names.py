@@ -23,25 +23,30 @@ from unified_laws.errors import UsageError
 NUMBER = r"-?\d+(?:\.\d+)?"
 PAIR = re.compile(rf"w({NUMBER})a({NUMBER})")
 DENSE = "bf16"
-# Defaults that stand for "this stage does nothing"; a part that fills the stage replaces them.
-NEUTRAL = ("identity", "dense", "straight_through")
+# Options that stand for "nothing special here"; a part that fills the stage replaces them.
+NEUTRAL = ("identity", "dense", "straight_through", "forward")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a name: its own name, its stages as {package: "/group: option"}, its values."""
+    """One part of a name: its own name, its stages as {package: "/group: option"}, its values.
+
+    One that ``replaces`` puts its stages in place of those that the name already has, no others.
+    """
 
     name: str
     stages: dict[str, tuple[str, str]]
     body: dict[str, Any]
+    replaces: bool = False
 
     @property
-    def quantizes(self) -> bool:
-        """Whether a quantizer is among its stages; such parts come first in a name."""
-        return any(
-            package.endswith(".quantizer") and option not in NEUTRAL
-            for package, (_, option) in self.stages.items()
-        )
+    def place(self) -> tuple[int, bool]:
+        """Its place in a name: quantizers, sparsifiers, others; weights before activations."""
+        if self.replaces:
+            return 3, False
+        filled = {p.rpartition(".")[2] for p, (_, o) in self.stages.items() if o not in NEUTRAL}
+        kind = 0 if "quantizer" in filled else 1 if "sparsifier" in filled else 2
+        return kind, not any(package.startswith("weight.") for package in self.stages)
 
 
 @functools.lru_cache(maxsize=4)
@@ -104,7 +109,9 @@ def compose_name(name: str, conf: Path) -> dict[str, Any]:
     for part in parts:
         for package, (group, option) in part.stages.items():
             present = merged.get(package)
-            if present is None or present[1] in NEUTRAL:
+            if part.replaces and present is None:
+                continue
+            if part.replaces or present is None or present[1] in NEUTRAL:
                 merged[package] = (group, option)
             elif option not in NEUTRAL and present != (group, option):
                 raise UsageError(
@@ -113,6 +120,11 @@ def compose_name(name: str, conf: Path) -> dict[str, Any]:
                 )
         for operand, values in part.body.items():
             body[operand] = _merge(body.get(operand), values, f"format {name!r}: {operand}")
+    if parts and not merged:
+        raise UsageError(
+            f"format {name!r} changes stages without having any; put it behind a format, as in "
+            f"int4_{name}"
+        )
     defaults: list[Any] = [{f"{g}@{package}": o} for package, (g, o) in merged.items()]
     filled = {key: value for key, value in body.items() if value is not None or not merged}
     for operand in ("weight", "activation"):
@@ -146,7 +158,7 @@ def _parts(name: str, conf: Path) -> list[Part]:
             found.append(part)
     if len({part.name for part in found}) < len(found):
         raise UsageError(f"format {name!r} names the same part twice; name each part once")
-    return sorted(found, key=lambda part: not part.quantizes)
+    return sorted(found, key=lambda part: part.place)
 
 
 def _pair(text: str, weight: str, activation: str, conf: Path) -> Part:
@@ -185,7 +197,7 @@ def _read_part(name: str, content: dict[str, Any]) -> Part:
                 group, _, package = key.partition("@")
                 stages[package] = (group, option)
     body = {k: v for k, v in content.items() if k in ("weight", "activation") and v is not None}
-    return Part(name, stages, body)
+    return Part(name, stages, body, bool(content.get("replaces", False)))
 
 
 def _fill(value: Any, numbers: dict[str, str]) -> Any:

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from unified_laws.compression.backward_mask.base import BackwardMask
 from unified_laws.compression.gradient.base import GradientEstimator
 from unified_laws.compression.quantizer.base import Quantizer
+from unified_laws.compression.quantizer.learned import LearnedQuantizer
 from unified_laws.compression.sparsifier.base import Sparsifier
+from unified_laws.compression.sparsifier.held import HeldSparsifier
+from unified_laws.compression.stage import Stage
 from unified_laws.compression.transform.base import Transform
 
 
@@ -19,26 +22,32 @@ from unified_laws.compression.transform.base import Transform
 class Project(torch.autograd.Function):
     """Forward: `value`, exactly. Backward to `y`: the gradient times `multiplier`.
 
-    `y + (value - y).detach()` would leave the grid by a rounding error.
+    Learned numbers follow in pairs of parameter and slope; the gradient of a parameter is the sum
+    of the gradient times the slope. `y + (value - y).detach()` would leave the grid by a rounding
+    error.
     """
 
     @staticmethod
-    def forward(y: Tensor, value: Tensor, multiplier: Tensor | None) -> Tensor:  # noqa: ARG004
+    def forward(y: Tensor, value: Tensor, multiplier: Tensor | None, *learned: Tensor) -> Tensor:  # noqa: ARG004
         """`value`."""
         return value.view_as(value)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004
-        """Keep the multiplier, a byte per value, or nothing."""
-        multiplier = inputs[2]
+        """Keep the multiplier, a byte per value, or nothing; and the slopes."""
+        _, _, multiplier, *learned = inputs
         ctx.is_masked = multiplier is not None
-        if multiplier is not None:
-            ctx.save_for_backward(multiplier)
+        ctx.save_for_backward(*learned[1::2], *([multiplier] if ctx.is_masked else []))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Gradient of `y`."""
-        return (grad * ctx.saved_tensors[0] if ctx.is_masked else grad), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of `y` and of the learned numbers."""
+        slopes = ctx.saved_tensors[:-1] if ctx.is_masked else ctx.saved_tensors
+        passed = grad * ctx.saved_tensors[-1] if ctx.is_masked else grad
+        learned: list[Tensor | None] = []
+        for slope in slopes:
+            learned += [(grad.float() * slope).sum(), None]
+        return (passed, None, None, *learned)
 
 
 @final
@@ -55,6 +64,9 @@ class Compressor(nn.Module):
         backward_mask: which encoded values get a gradient, as far as pruning goes.
         quantizer: projection of the kept values.
         gradient: which encoded values get a gradient, as far as quantization goes.
+
+    Raises:
+        UsageError: two of the stages mean nothing together.
     """
 
     def __init__(
@@ -71,6 +83,15 @@ class Compressor(nn.Module):
         self.backward_mask = backward_mask
         self.quantizer = quantizer
         self.gradient = gradient
+        stages: dict[str, Stage] = {
+            "transform": transform,
+            "sparsifier": sparsifier,
+            "backward_mask": backward_mask,
+            "quantizer": quantizer,
+            "gradient": gradient,
+        }
+        for stage in stages.values():
+            stage.check(stages)
 
     @property
     def is_identity(self) -> bool:
@@ -96,6 +117,24 @@ class Compressor(nn.Module):
             gradient=own.gradient.bind(in_features),
         )
 
+    @torch.no_grad()
+    def attach(self, x: Tensor, *, is_weight: bool) -> None:
+        """Let stages with a state start it from their operand; without any, nothing happens.
+
+        Called once, on the weight of a layer or on its first input. What is not attached, as in a
+        GMSE, derives its state from every operand anew.
+        """
+        self.transform.attach(x, is_weight=is_weight)
+        held, quantizer = self.sparsifier, self.quantizer
+        if not isinstance(held, HeldSparsifier) and not isinstance(quantizer, LearnedQuantizer):
+            return
+        y = self.transform.encode(x)
+        if isinstance(held, HeldSparsifier):
+            held.attach(y)
+        if isinstance(quantizer, LearnedQuantizer):
+            support = None if y.is_meta else held.support(y)
+            quantizer.begin(y, support, is_of_weight=is_weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """x̂, shape and dtype of `x` (..., in_features); in the new basis if the transform folds."""
         if self.is_identity:
@@ -110,7 +149,17 @@ class Compressor(nn.Module):
                 multiplier = flow
             elif flow is not None:
                 multiplier = multiplier * flow
-        passed = Project.apply(y, projection.value, multiplier)  # type: ignore[no-untyped-call]
+            learned: list[Tensor] = []
+            for number in projection.learned:
+                scale = self.gradient.parameter_scale(levels=number.levels, count=number.count)
+                learned += [number.parameter, number.slope * scale]
+        # Where nothing takes a gradient torch 2.13 traces a Function of *args with its inputs
+        # shifted by one: a compiled evaluation would return the operand uncompressed.
+        if not torch.is_grad_enabled() or not any(n.requires_grad for n in (y, *learned[::2])):
+            return self.transform.decode(projection.value)
+        if projection.value is y and multiplier is None:  # torch.compile refuses y twice
+            return self.transform.decode(y)
+        passed = Project.apply(y, projection.value, multiplier, *learned)  # type: ignore[no-untyped-call]
         return self.transform.decode(cast(Tensor, passed))
 
     @torch.no_grad()

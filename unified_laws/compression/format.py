@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from unified_laws.compression.compressor import Compressor
+from unified_laws.compression.sparsifier.held import HeldSparsifier
 from unified_laws.errors import UsageError
 
 
@@ -42,12 +43,24 @@ class Format:
         """
         weight = None if self.weight is None else self.weight.bind(in_features)
         activation = None if self.activation is None else self.activation.bind(in_features)
+        if activation is not None and isinstance(activation.sparsifier, HeldSparsifier):
+            raise UsageError(
+                f"format {self.name}: got {type(activation.sparsifier).__name__} on activations, "
+                "allowed is it on weights alone, because its mask has the shape of a weight; take "
+                "the magnitude sparsifier"
+            )
         if weight is not None and activation is not None:
             w, a = weight.transform, activation.transform
             if w.folded and a.folded and w.block != a.block:
                 raise UsageError(
                     f"format {self.name}: got folded blocks of {w.block} (weight) and {a.block} "
                     "(activation), allowed is one block for both; give both the same or set "
+                    "fold to false"
+                )
+            if w.folded and a.folded and w.basis != a.basis:
+                raise UsageError(
+                    f"format {self.name}: got folded bases {w} (weight) and {a} (activation), "
+                    "allowed is one basis for both, signs included; give both the same or set "
                     "fold to false"
                 )
         return weight, activation

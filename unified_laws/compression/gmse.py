@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from unified_laws.compression.compressor import Compressor
-from unified_laws.compression.gaussian import Array, Spread, density
+from unified_laws.compression.gaussian import Array, Spread
+from unified_laws.compression.source import Normal, Source
 from unified_laws.errors import UsageError
 
-TAIL = 12.0  # P(|x| > 12) = 3.6e-33 for N(0,1): beyond float64
-PIECE = 0.5  # widest piece of the integral; 20 nodes integrate exp(-x²/2)·polynomial exactly there
-NODES = 20
+NODES = 20  # of Gauss-Legendre on each piece of the source
+NORMAL = Normal()
+MOST_TIMES = 16  # the samples asked for, when their standard error is too large
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,22 @@ class Estimate:
 
 
 def gmse(
-    compressor: Compressor, *, samples: int, in_features: int, seed: int, block: int
+    compressor: Compressor,
+    *,
+    samples: int,
+    in_features: int,
+    seed: int,
+    block: int,
+    source: Source = NORMAL,
+    precision: float | None = None,
 ) -> Estimate:
-    """GMSE(R) = E‖x - R(x)‖² / E‖x‖² for x ~ N(0,1) (arXiv:2506.01863).
+    """GMSE(R) = E‖x - R(x)‖² / E‖x‖² for x ~ N(0,1) (arXiv:2506.01863), or another source.
 
     Where the chance of being kept and the projection are known functions of one value, the integral
     ∫ ((1-π(x))·x² + π(x)·(x-q(x))²) φ(x) dx is evaluated, in the limit of large tensors and wide
-    rows; an orthonormal transform does not change it, since it maps N(0,1) to N(0,1). Otherwise it
-    is estimated on random rows.
+    rows; an orthonormal transform does not change it, since it maps N(0,1) to N(0,1). Otherwise,
+    and for a transform of another source, it is estimated on random rows. The grids stay those for
+    N(0,1): a scale follows the RMS, whatever the source (arXiv:2506.01863 App. D.1).
 
     Args:
         compressor: the representation R of one operand; the gradient stages play no part.
@@ -49,13 +58,16 @@ def gmse(
         in_features: values of a row, which share a scale in "row" scope.
         seed: of the generator of the values.
         block: values held in memory at once, at least one row; also the tensor of "tensor" scopes.
+        source: distribution of the values, of zero mean and unit variance.
+        precision: standard error over value above which up to 16 times the samples are drawn; None
+            to draw `samples` whatever comes out.
 
     Returns:
         The estimate, with its standard error over blocks.
 
     Raises:
         UsageError: a size that is not positive, fewer than two blocks, or a stage that cannot work
-            at `in_features`.
+            at `in_features`; a source without a fourth moment where it would be drawn.
     """
     for name, size in (("samples", samples), ("in_features", in_features), ("block", block)):
         if size < 1:
@@ -64,21 +76,37 @@ def gmse(
                 "samples, 1024 in_features and blocks of 131072"
             )
     compressor = compressor.bind(in_features)
-    if compressor.is_identity:
-        return Estimate(0.0, 0.0, "exact")
-    value = _integral(compressor)
+    if compressor.sparsifier.is_identity and compressor.quantizer.is_identity:
+        return Estimate(0.0, 0.0, "exact")  # a transform alone loses nothing
+    value = _integral(compressor, source)
     if value is not None:
         return Estimate(value, 0.0, "quadrature")
-    return monte_carlo(compressor, samples=samples, in_features=in_features, seed=seed, block=block)
+    return monte_carlo(
+        compressor,
+        samples=samples,
+        in_features=in_features,
+        seed=seed,
+        block=block,
+        source=source,
+        precision=precision,
+    )
 
 
-def _integral(compressor: Compressor) -> float | None:
+def _integral(compressor: Compressor, source: Source) -> float | None:
     """The limit for large tensors; None where it has no closed form."""
-    sparsifier, quantizer = compressor.sparsifier, compressor.quantizer
-    thresholds = sparsifier.breakpoints
-    nodes, weights = _rule(tuple(sign * t for t in thresholds for sign in (-1.0, 1.0)))
-    keep = sparsifier.keep_probability(np.abs(nodes))
-    if keep is None or not compressor.transform.is_orthonormal:
+    sparsifier, quantizer, transform = (
+        compressor.sparsifier,
+        compressor.quantizer,
+        compressor.transform,
+    )
+    if not (sparsifier.by_rank or source.is_normal):
+        return None
+    if not (transform.is_identity or (transform.is_orthonormal and source.is_normal)):
+        return None
+    thresholds = tuple(source.own_magnitude(t) for t in sparsifier.breakpoints)
+    nodes, weights = _rule(source, tuple(sign * t for t in thresholds for sign in (-1.0, 1.0)))
+    keep = sparsifier.keep_probability(source.normal_magnitude(np.abs(nodes)))
+    if keep is None:
         return None
     kept_mass = float(np.sum(weights * keep))
     kept_square = float(np.sum(weights * keep * nodes**2))
@@ -86,8 +114,10 @@ def _integral(compressor: Compressor) -> float | None:
     edges = quantizer.gaussian_edges(spread)
     if edges is None:
         return None
-    nodes, weights = _rule((*edges, *(sign * t for t in thresholds for sign in (-1.0, 1.0))))
-    keep = sparsifier.keep_probability(np.abs(nodes))
+    nodes, weights = _rule(
+        source, (*edges, *(sign * t for t in thresholds for sign in (-1.0, 1.0)))
+    )
+    keep = sparsifier.keep_probability(source.normal_magnitude(np.abs(nodes)))
     values = quantizer.gaussian_values(nodes, spread)
     if keep is None or values is None:
         return None
@@ -95,22 +125,35 @@ def _integral(compressor: Compressor) -> float | None:
     return float(np.sum(weights * error))
 
 
-def _rule(breakpoints: tuple[float, ...]) -> tuple[Array, Array]:
+def _rule(source: Source, breakpoints: tuple[float, ...]) -> tuple[Array, Array]:
     """Nodes and weights (density included) of Gauss-Legendre between the breakpoints."""
-    grid = np.arange(-TAIL, TAIL + PIECE / 2, PIECE)
-    inner = np.asarray([b for b in breakpoints if abs(b) < TAIL], dtype=np.float64)
-    cuts = np.unique(np.concatenate([grid, inner]))
+    pieces = source.pieces
+    inner = np.asarray([b for b in breakpoints if abs(b) < pieces[-1]], dtype=np.float64)
+    cuts = np.unique(np.concatenate([pieces, inner]))
     unit, unit_weights = np.polynomial.legendre.leggauss(NODES)
     middle, half = (cuts[1:] + cuts[:-1]) / 2, np.diff(cuts) / 2
     nodes = (middle[:, None] + half[:, None] * unit).ravel()
     weights = (half[:, None] * unit_weights).ravel()
-    return nodes, np.asarray(weights * density(nodes), dtype=np.float64)
+    return nodes, np.asarray(weights * source.density(nodes), dtype=np.float64)
 
 
 def monte_carlo(
-    compressor: Compressor, *, samples: int, in_features: int, seed: int, block: int
+    compressor: Compressor,
+    *,
+    samples: int,
+    in_features: int,
+    seed: int,
+    block: int,
+    source: Source = NORMAL,
+    precision: float | None = None,
 ) -> Estimate:
     """`gmse` on random rows, whatever the compressor; the arguments are those of `gmse`."""
+    if not source.has_fourth_moment:
+        raise UsageError(
+            "gmse source: got Student-t with nu <= 4, whose squared errors have no standard error, "
+            "allowed here is nu above 4; raise nu, or take a format whose error is an integral "
+            "(no transform, a scale from the RMS)"
+        )
     compressor = compressor.bind(in_features)
     rows = max(1, block // in_features)
     blocks = -(-samples // (rows * in_features))
@@ -120,12 +163,22 @@ def monte_carlo(
             "at least two blocks, for the standard error; raise samples or lower block"
         )
     generator = torch.Generator().manual_seed(seed)
-    errors, powers = np.empty(blocks), np.empty(blocks)
-    for i in range(blocks):
-        x = torch.randn(rows, in_features, generator=generator)
-        errors[i] = (x - compressor.reconstruct(x)).double().square().sum().item()
-        powers[i] = x.double().square().sum().item()
+    errors: list[float] = []
+    powers: list[float] = []
+    most = blocks if precision is None else MOST_TIMES * blocks
+    while True:
+        for _ in range(blocks):
+            x = source.sample(rows, in_features, generator)
+            errors.append((x - compressor.reconstruct(x)).double().square().sum().item())
+            powers.append(x.double().square().sum().item())
+        value, stderr = _ratio(np.asarray(errors), np.asarray(powers))
+        if len(errors) >= most or precision is None or stderr <= precision * value:
+            return Estimate(value, stderr, "monte carlo")
+
+
+def _ratio(errors: Array, powers: Array) -> tuple[float, float]:
+    """The ratio of two sums over blocks, and its linearised standard error."""
     value = errors.sum() / powers.sum()
-    residual = errors - value * powers  # linearised ratio
-    stderr = float(np.std(residual, ddof=1)) * sqrt(blocks) / float(powers.sum())
-    return Estimate(float(value), stderr, "monte carlo")
+    residual = errors - value * powers
+    stderr = float(np.std(residual, ddof=1)) * sqrt(len(errors)) / float(powers.sum())
+    return float(value), stderr

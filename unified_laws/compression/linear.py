@@ -36,6 +36,8 @@ class CompressedLinear(nn.Linear):
         self.train(linear.training)
         self.format_name = format.name
         self.weight_compressor, self.activation_compressor = format.bind(linear.in_features)
+        if self.weight_compressor is not None:
+            self.weight_compressor.attach(linear.weight.detach(), is_weight=True)
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, format: Format) -> CompressedLinear:

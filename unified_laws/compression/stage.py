@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -10,7 +11,7 @@ from torch import nn
 class Stage(nn.Module, ABC):
     """One step of a compressor: a module, so that a learned stage may own parameters.
 
-    The stages of today own no parameter and no buffer: `state_dict` of a compressed model has the
+    Most stages own neither parameter nor buffer: `state_dict` of a compressed model then has the
     same keys as that of the plain one.
     """
 
@@ -25,4 +26,11 @@ class Stage(nn.Module, ABC):
 
         Raises:
             UsageError: the stage cannot work at this width.
+        """
+
+    def check(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse the other stages of the operand, by name, that this one cannot work with.
+
+        Raises:
+            UsageError: the combination means nothing.
         """

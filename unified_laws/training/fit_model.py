@@ -22,6 +22,7 @@ from unified_laws.training.callbacks import (
     ProgressReporter,
 )
 from unified_laws.training.checkpoint import Checkpointer
+from unified_laws.training.format_schedule import FormatSchedule
 from unified_laws.training.module import TrainingModule
 
 Precision = Literal["32-true", "bf16-mixed"]
@@ -128,7 +129,7 @@ def fit_model(
     )
     guard = DivergenceGuard(loss_limit, writer)
     saver = Checkpointer(folder, minutes=checkpoint_minutes, steps=checkpoint_steps)
-    callbacks: list[L.Callback] = [writer, guard, saver]
+    callbacks: list[L.Callback] = [FormatSchedule(), writer, guard, saver]
     if progress is not None:
         callbacks.append(ProgressReporter(progress))
     trainer = L.Trainer(

@@ -21,13 +21,15 @@ Schedule = Callable[[int, int], float]
 def parameter_groups(model: Llama) -> list[dict[str, Any]]:
     """Parameters by role: linears of the blocks decay; embedding, head and norms do not.
 
-    As in QuEST's code (no decay on norms, embeddings and lm_head). The groups carry ``role`` so
-    that an optimizer for matrices can treat them apart. Shared with the swap: same Parameters.
+    Nor does what a compressor learns. As in QuEST's code (no decay on norms, embeddings and
+    lm_head). The groups carry ``role`` so that an optimizer for matrices can treat them apart.
+    Shared with the swap: same Parameters.
     """
     decayed: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        hidden = parameter.dim() >= 2 and name.startswith("blocks.")
+        ours = name.startswith("blocks.") and "_compressor." not in name
+        hidden = parameter.dim() >= 2 and ours
         (decayed if hidden else rest).append(parameter)
     return [
         {"params": decayed, "role": "hidden"},

@@ -17,6 +17,10 @@ class GradientEstimator(Stage):
     def flow(self, y: Tensor, projection: Projection) -> Tensor | None:
         """Multiplier of the gradient of `y`, same shape; None for all ones."""
 
+    def parameter_scale(self, *, levels: int, count: int) -> float:  # noqa: ARG002
+        """Multiplier of the gradient of a learned number; see `Learned` for the arguments."""
+        return 1.0
+
     @abstractmethod
     def bind(self, in_features: int) -> GradientEstimator:
         """The same estimator for rows of `in_features` values."""

@@ -24,6 +24,11 @@ class Quantizer(Stage):
         """
 
     @property
+    def is_learned(self) -> bool:
+        """Whether it owns numbers that are trained."""
+        return False
+
+    @property
     @abstractmethod
     def bits(self) -> float:
         """Storage bits of one kept value, scales apart."""

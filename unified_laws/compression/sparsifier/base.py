@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,22 @@ class Sparsifier(Stage):
         """P(kept | |x| = magnitude) for x ~ N(0,1) in a large tensor; None if unknown."""
 
     @property
+    def by_rank(self) -> bool:
+        """Whether `keep_probability` depends on P(|x| <= magnitude) alone.
+
+        Then it holds for every distribution, read at the magnitude of the same rank under N(0,1).
+        """
+        return False
+
+    @property
     @abstractmethod
     def breakpoints(self) -> tuple[float, ...]:
         """Positive magnitudes at which `keep_probability` jumps."""
+
+    @property
+    def threshold_scope(self) -> Literal["tensor", "row"] | None:
+        """What shares a threshold T_k with kept = (|y| >= T_k); None if nothing does."""
+        return None
 
     @abstractmethod
     def bind(self, in_features: int) -> Sparsifier:

@@ -39,6 +39,11 @@ class Dense(Sparsifier):
         return np.ones_like(magnitude)
 
     @property
+    def by_rank(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def breakpoints(self) -> tuple[float, ...]:
         """None."""
         return ()

@@ -49,7 +49,7 @@ class Magnitude(Sparsifier):
                 "for one threshold per layer"
             )
         self.sparsity = float(sparsity)
-        self.scope = scope
+        self.scope: Literal["tensor", "row"] = scope
 
     def support(self, y: Tensor) -> Tensor | None:
         """True where |y| reaches the threshold of its scope."""
@@ -83,9 +83,19 @@ class Magnitude(Sparsifier):
         return (magnitude >= self.breakpoints[0]).astype(np.float64)
 
     @property
+    def by_rank(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def breakpoints(self) -> tuple[float, ...]:
         """The threshold Φ⁻¹((1 + sparsity)/2)."""
         return (float(ndtri(0.5 + self.sparsity / 2)),)
+
+    @property
+    def threshold_scope(self) -> Literal["tensor", "row"] | None:
+        """Its scope."""
+        return self.scope
 
     def bind(self, in_features: int) -> Magnitude:  # noqa: ARG002
         """Itself: every width will do."""

@@ -71,6 +71,11 @@ class SemiStructured(Sparsifier):
         return np.asarray(bdtr(float(self.kept - 1), self.group - 1, larger), dtype=np.float64)
 
     @property
+    def by_rank(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def breakpoints(self) -> tuple[float, ...]:
         """None: the probability is smooth."""
         return ()

@@ -40,6 +40,18 @@ class Transform(Stage):
     def block(self) -> int | None:
         """Width of one diagonal block; None when it is not known before `bind`."""
 
+    @property
+    def basis(self) -> tuple[object, ...]:
+        """What two folded transforms must share to leave the product unchanged."""
+        return type(self).__name__, self.block
+
+    def attach(self, x: Tensor, *, is_weight: bool) -> None:
+        """Start parameters of the transform, if it has any, for this operand; once per layer.
+
+        Raises:
+            UsageError: the transform cannot work on this operand.
+        """
+
     @abstractmethod
     def bind(self, in_features: int) -> Transform:
         """The same transform with its block resolved for `in_features`."""

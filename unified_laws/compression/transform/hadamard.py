@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unified_laws.compression.transform.base import Transform
+from unified_laws.compression.transform.blockwise import blockwise
 from unified_laws.errors import UsageError
 
 AUTO_MAX_BLOCK = 128  # QuEST, arXiv:2502.05003, code: block 128
@@ -40,30 +41,42 @@ def hadamard_matrix(block: int, device: torch.device, dtype: torch.dtype) -> Ten
     return _matrices[key]
 
 
+def random_signs(count: int, seed: int) -> Tensor:
+    """`count` independent ±1, float32 on the CPU, from a generator of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(0, 2, (count,), generator=generator, device="cpu")
+    return 2.0 * drawn - 1.0
+
+
 @final
 class Hadamard(Transform):
-    """x·H with H = diag(H_block, …), orthonormal Sylvester blocks on the last dimension, no signs.
+    """x·D·H with H = diag(H_block, …), orthonormal Sylvester blocks on the last dimension.
 
-    QuEST (arXiv:2502.05003, code). The rotation runs in the dtype of the operand, outside
-    autocast, so that an fp32 master weight is rotated in fp32.
+    QuEST (arXiv:2502.05003, code), where D is 1. With signs, D = diag(±1, …) at random, before H:
+    after it they would flip whole columns of the result, which no symmetric grid notices. The
+    rotation runs in the dtype of the operand, outside autocast, so that an fp32 master weight is
+    rotated in fp32.
 
     Args:
         block: width of a block, a power of two that divides in_features; "auto" takes the largest
             power of two up to 128 that divides in_features.
         fold: leave the operand in the rotated basis (QuEST's "HalfHadamard"). The product is
-            unchanged only if the other operand folds the same block.
+            unchanged only if the other operand folds the same block and signs.
+        signs: seed of D, one sign per input feature, the same for every layer of that width and
+            at every step; None for D = 1.
 
     Raises:
-        UsageError: the block is not a power of two, or does not divide in_features.
+        UsageError: the block is not a power of two or does not divide in_features, or the seed is
+            no whole number.
 
     Note:
         QuEST builds the dense (in_features, in_features) matrix and requires multiples of 128;
         here one block is stored, and "auto" shrinks it (down to 1, which does nothing, at odd
-        widths). Random signs are absent, as in QuEST. A graph compiled under autocast rotates the
+        widths). QuEST has no signs. A graph compiled under autocast rotates the
         gradient in the autocast dtype (torch traces its backward so); eager code does not.
     """
 
-    def __init__(self, block: int | Literal["auto"], fold: bool) -> None:
+    def __init__(self, block: int | Literal["auto"], fold: bool, signs: int | None = None) -> None:
         super().__init__()
         is_power = isinstance(block, int) and not isinstance(block, bool) and block > 0
         if block != "auto" and not (is_power and int(block).bit_count() == 1):
@@ -71,8 +84,17 @@ class Hadamard(Transform):
                 f"Hadamard block: got {block!r}, allowed is a power of two (1, 2, 4, …) or "
                 f"'auto'; take 'auto' for the largest one up to {AUTO_MAX_BLOCK} that fits"
             )
+        if signs is not None and (
+            not isinstance(signs, int) or isinstance(signs, bool) or signs < 0
+        ):
+            raise UsageError(
+                f"Hadamard signs: got {signs!r}, allowed are null (no signs) and whole numbers "
+                "from 0, the seed of the signs; take 0"
+            )
         self._block = block
         self._fold = bool(fold)
+        self._seed = signs
+        self._signs: Tensor | None = None  # of the width it is bound to
 
     @property
     def block(self) -> int | None:
@@ -91,8 +113,13 @@ class Hadamard(Transform):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the block has one element."""
-        return self._block == 1
+        """Whether the block has one element and nothing is flipped."""
+        return self._block == 1 and self._seed is None
+
+    @property
+    def basis(self) -> tuple[object, ...]:
+        """Kind, block and seed of the signs."""
+        return (*super().basis, self._seed)
 
     def resolve(self, in_features: int) -> int:
         """The block used at this width."""
@@ -107,22 +134,34 @@ class Hadamard(Transform):
         return block
 
     def bind(self, in_features: int) -> Hadamard:
-        """The same rotation with its block resolved."""
-        return Hadamard(self.resolve(in_features), self._fold)
+        """The same rotation with its block resolved and its signs drawn."""
+        bound = Hadamard(self.resolve(in_features), self._fold, self._seed)
+        if self._seed is not None:
+            bound._signs = random_signs(in_features, self._seed)
+        return bound
+
+    def _flip(self, x: Tensor) -> Tensor:
+        """`x`·D."""
+        if self._seed is None:
+            return x
+        signs = self._signs
+        if signs is None:
+            signs = random_signs(x.shape[-1], self._seed)
+        return x * signs.to(x.device, x.dtype)
+
+    def _rotate(self, x: Tensor) -> Tensor:
+        """`x`·H, and `x`·Hᵀ, since H is symmetric."""
+        block = self.resolve(x.shape[-1])
+        return blockwise(x, hadamard_matrix(block, x.device, x.dtype))
 
     def encode(self, x: Tensor) -> Tensor:
-        """`x`·H."""
-        block = self.resolve(x.shape[-1])
-        matrix = hadamard_matrix(block, x.device, x.dtype)
-        if not torch.amp.is_autocast_available(x.device.type):
-            return (x.reshape(-1, block) @ matrix).reshape(x.shape)
-        with torch.autocast(x.device.type, enabled=False):
-            return (x.reshape(-1, block) @ matrix).reshape(x.shape)
+        """`x`·D·H."""
+        return self._rotate(self._flip(x))
 
     def inverse(self, y: Tensor) -> Tensor:
-        """`y`·Hᵀ, which is `y`·H since H is symmetric."""
-        return self.encode(y)
+        """`y`·Hᵀ·D."""
+        return self._flip(self._rotate(y))
 
     def extra_repr(self) -> str:
         """The arguments."""
-        return f"block={self._block}, fold={self._fold}"
+        return f"block={self._block}, fold={self._fold}, signs={self._seed}"

@@ -1,0 +1,34 @@
+"""The gradient between the outermost levels."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from unified_laws.compression.gradient.base import GradientEstimator
+from unified_laws.compression.projection import Projection
+
+
+@final
+class Unclipped(GradientEstimator):
+    """The gradient passes strictly between the outermost levels, wherever they are.
+
+    PACT (arXiv:1805.06085 eq. 3) trains its operand so. On a symmetric grid it is `Clip` of scale
+    1, but for the outermost levels themselves.
+    """
+
+    def flow(self, y: Tensor, projection: Projection) -> Tensor | None:
+        """True between the outermost levels; None without a grid."""
+        if projection.inside is not None:
+            return projection.inside
+        return None if projection.limit is None else y.abs() < projection.limit
+
+    @property
+    def is_identity(self) -> bool:
+        """False."""
+        return False
+
+    def bind(self, in_features: int) -> Unclipped:  # noqa: ARG002
+        """Itself: every width will do."""
+        return self

@@ -1,0 +1,51 @@
+"""The nearest code of a vector."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+SCORES = 2**18  # scores held at once, 1 MiB in float32: they stay in the cache of a core
+
+
+def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
+    """Index of the code nearest to each vector: argmax over the codes g of x·g - ‖g‖²/2.
+
+    As transformers' HIGGS (integrations/higgs.py, arXiv:2411.17525). The first of equally near
+    codes wins. Scores exist for one chunk of vectors at a time, 1 MiB.
+
+    Args:
+        vectors: (count, dimension), float32.
+        codes: (codes, dimension), float32.
+
+    Returns:
+        (count,) int64.
+    """
+    return cast(Tensor, _nearest(vectors, codes))
+
+
+@torch.library.custom_op("unified_laws::nearest_code", mutates_args=())
+def _nearest(vectors: Tensor, codes: Tensor) -> Tensor:
+    """Opaque to the compiler, which would otherwise unroll the loop over chunks."""
+    found = torch.empty(vectors.shape[0], dtype=torch.int64, device=vectors.device)
+    offset = -0.5 * codes.square().sum(1)
+    transposed = codes.T.contiguous()
+    chunk = max(1, SCORES // codes.shape[0])
+    buffer = torch.empty(chunk, codes.shape[0], dtype=vectors.dtype, device=vectors.device)
+    for start in range(0, vectors.shape[0], chunk):
+        part = vectors[start : start + chunk]
+        scores = buffer[: part.shape[0]]
+        torch.addmm(offset, part, transposed, out=scores)
+        best = found[start : start + chunk]
+        if scores.is_cpu:  # numpy's is vectorised: 3 to 8 times faster than torch's
+            scores.numpy().argmax(1, out=best.numpy())
+        else:
+            torch.argmax(scores, dim=1, out=best)
+    return found
+
+
+@_nearest.register_fake
+def _(vectors: Tensor, codes: Tensor) -> Tensor:  # noqa: ARG001
+    return vectors.new_empty(vectors.shape[0], dtype=torch.int64)
