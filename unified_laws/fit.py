@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from unified_laws.cli.entry import Config, entry
+from unified_laws.cli.values import Rule, check_values
 from unified_laws.records.files import write_json
+
+RULES: dict[str, Rule] = {
+    "starts": (int, 1, False),
+    "bootstrap": (int, 0, False),
+    "seed": (int, 0, False),
+}
 
 
 def _fit(config: Config) -> None:
@@ -14,6 +21,9 @@ def _fit(config: Config) -> None:
     from unified_laws.laws.fitting import fit_laws
     from unified_laws.laws.table import read_runs
 
+    check_values(config, RULES)
+    fixed = config["fixed"] or {}
+    check_values(fixed, dict.fromkeys(fixed, (float, 0, False)))
     table = read_runs(
         Path(config["runs"]),
         columns=config["columns"] or {},
@@ -28,7 +38,7 @@ def _fit(config: Config) -> None:
             starts=config["starts"],
             bootstrap=config["bootstrap"],
             seed=config["seed"],
-            fixed=config["fixed"] or {},
+            fixed=fixed,
             progress=progress,
         )
     out = Path(config["out"]) / "laws.json"

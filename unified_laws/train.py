@@ -25,6 +25,7 @@ def plan_run(config: Config, *, progress: Callable[[int], None] | None = None) -
 
     from unified_laws.cli.build import build_format
     from unified_laws.cli.instantiate import instantiate
+    from unified_laws.cli.values import check_values
     from unified_laws.compression.swap import swap_linears
     from unified_laws.data.prepare import prepare
     from unified_laws.model.counting import num_params_non_embedding
@@ -33,6 +34,7 @@ def plan_run(config: Config, *, progress: Callable[[int], None] | None = None) -
     from unified_laws.training.device import resolve_hardware
     from unified_laws.training.run import RunPlan
 
+    check_values(config)
     trusted = config["trusted_packages"]
     format = build_format(config["format"], trusted)
     hardware = resolve_hardware(
@@ -44,6 +46,11 @@ def plan_run(config: Config, *, progress: Callable[[int], None] | None = None) -
         micro_batch_size=config["micro_batch_size"],
         compile=config["compile"],
     )
+    for group in ("optimizer", "schedule", "data"):
+        if not isinstance(config[group], dict):
+            raise UsageError(f"{group} is {config[group]!r}; choose one with {group}=NAME")
+    # It prints a line of its own before the error that we raise.
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)
     data = dict(config["data"])
     store = prepare(
         instantiate(data.pop("source"), trusted),
@@ -66,7 +73,9 @@ def plan_run(config: Config, *, progress: Callable[[int], None] | None = None) -
         swap_linears(Llama(shape), format)
     num_params = num_params_non_embedding(shape)
     tokens_per_step = model["batch_size"] * model["seq_len"]
-    tokens = config["num_tokens"] or config["tokens_per_param"] * num_params
+    tokens = config["num_tokens"]
+    if tokens is None:
+        tokens = config["tokens_per_param"] * num_params
     steps = int(tokens // tokens_per_step)
     if steps < 1:
         raise UsageError(
@@ -137,14 +146,18 @@ def run(
 
 def _train(config: Config) -> None:
     from unified_laws.cli.progress import step_bar
+    from unified_laws.training.run import is_first_rank
 
     with step_bar(enabled=config["progress"]) as progress:
         record, trained, folder = run(config, progress)
+    if not is_first_rank():
+        return
     if record.status == "diverged":
         outcome = f"diverged: {record.message}"
     else:
+        stderr = "–" if record.val_loss_stderr is None else f"{record.val_loss_stderr:.4f}"
         outcome = (
-            f"val_loss {record.val_loss:.4f} ± {record.val_loss_stderr:.4f} nats "
+            f"val_loss {record.val_loss:.4f} ± {stderr} nats "
             f"({record.val_bits_per_byte:.4f} bits/byte)"
         )
     word = "" if trained else "already done, skipped: "

@@ -34,10 +34,24 @@ TRAIN = [
     (["format=int4"], ["+format=NAME"]),
     (["device=tpu"], ["'tpu'", "auto, cpu, cuda"]),
     (["precision=16"], ["allowed: auto"]),
-    (["devices=0"], ["devices is 0"]),
+    (["devices=0"], ["devices is 0", "from 1"]),
+    (["+format=bf16,int4"], ["Ambiguous", "needs -m"]),
     (["num_tokens=10"], ["10 tokens are less than one step"]),
     (["optimizer._target_=os.system"], ["'os.system' is not allowed"]),
     (["schedule.warmup_share=2"], ["warmup_share is 2"]),
+    (["+format=int01"], ["unknown format 'int01'", "did you mean int1"]),
+    (["+format=w04a16"], ["unknown format 'w04a16'"]),
+    (["+format=int4", "format.weight.quantizer.bitz=3"], ["did you mean bits", "statistics"]),
+    (["+format=int4", "format.weight.quantizer=null"], ["quantizer", "_target_"]),
+    (["seed=-1"], ["seed is -1", "whole number from 0"]),
+    (["seed=0.5"], ["seed is 0.5"]),
+    (["model.batch_size=0"], ["model.batch_size is 0", "from 1"]),
+    (["devices=two"], ["devices is 'two'"]),
+    (["model.learning_rate=abc"], ["model.learning_rate is 'abc'"]),
+    (["gradient_clip=inf"], ["gradient_clip is inf"]),
+    (["num_tokens=0"], ["num_tokens is 0"]),
+    (["log_every=0"], ["log_every is 0"]),
+    (["optimizer=null"], ["Config group override", "choose an option by its name"]),
 ]
 
 
@@ -177,6 +191,20 @@ def test_bad_corpora(content: bytes, words: str, tiny: list[str], tmp_path: Path
 def test_instantiate_allows_exact_classes_only(target: str) -> None:
     with pytest.raises(UsageError, match=target.rpartition(".")[2]):
         instantiate({"a": [{"_target_": target}]})
+
+
+def test_instantiate_refuses_what_hydra_would_resolve_later(tmp_path: Path) -> None:
+    """An interpolation that is still there could hide a target from the check."""
+    hidden = "${oc.create:'{_target_: pathlib.Path.touch, self: " + str(tmp_path / "made") + "}'}"
+    node = {
+        "_target_": "unified_laws.training.schedule.OneCycleCosine",
+        "warmup_share": 0.1,
+        "start_factor": 0.1,
+        "final_factor": hidden,
+    }
+    with pytest.raises(UsageError, match="unresolved"):
+        instantiate(node)
+    assert not list(tmp_path.iterdir())
 
 
 def test_instantiate_trusts_packages_by_a_key(

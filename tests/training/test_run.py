@@ -195,6 +195,63 @@ def test_a_damaged_checkpoint_is_one_line_and_stays(tiny: list[str]) -> None:
     assert (folder / "checkpoint.ckpt").read_bytes() == b"torn"
 
 
+def interrupted(tiny: list[str], monkeypatch: pytest.MonkeyPatch, *extra: str) -> Path:
+    """A run that stopped after its checkpoint at step 7."""
+    from unified_laws.training.checkpoint import Checkpointer
+
+    original = Checkpointer.save
+
+    def stop(self: Checkpointer, trainer: Any) -> None:
+        original(self, trainer)
+        raise RuntimeError("pulled")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpointer, "save", stop)
+        with pytest.raises(RuntimeError, match="pulled"):
+            trained([*tiny, "checkpoint.steps=7", *extra])
+    run_id: str = plan_run(compose("train", tiny))[0].run_id
+    return Path(next(o for o in tiny if o.startswith("runs_dir="))[9:]) / run_id
+
+
+def test_a_flipped_byte_in_a_checkpoint_is_found(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = interrupted(tiny, monkeypatch) / "checkpoint.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"checkpoint\.ckpt cannot be read.*checksum"):
+        trained(tiny)
+    assert path.read_bytes() == bytes(content)
+
+
+def test_other_micro_batches_than_the_checkpoints_are_refused(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm, _ = trained([*tiny, "log_every=5", "runs_dir=" + _elsewhere(tiny, "calm")])
+    folder = interrupted(tiny, monkeypatch, "log_every=5")
+    with pytest.raises(UsageError, match="made with 1 micro-batches per step, now there are 2"):
+        trained([*tiny, "micro_batch_size=2"])
+    resumed, _ = trained([*tiny, "log_every=5"])
+    assert resumed.val_loss == calm.val_loss
+    # The row at step 10 averages steps 6 to 10, though 6 and 7 were trained before the stop.
+    assert without_rates(folder) == without_rates(Path(_elsewhere(tiny, "calm")) / calm.run_id)
+
+
+def test_two_ranks_train_one_run(tiny: list[str]) -> None:
+    """Two gloo processes, one record, the first step's loss that of one process."""
+    one, folder = trained([*tiny, "+format=int4_sparse50", "runs_dir=" + _elsewhere(tiny, "one")])
+    done = run_module("train", *tiny, "+format=int4_sparse50", "device=cpu", "devices=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("val_loss") == 1
+    runs = Path(next(o for o in tiny if o.startswith("runs_dir="))[9:])
+    two = read_record(runs / one.run_id)
+    assert two.status == "finished"
+    first, second = rows(folder)[0], rows(runs / one.run_id)[0]
+    assert second["train_loss"] == pytest.approx(first["train_loss"], rel=1e-6)
+    assert two.val_loss == pytest.approx(one.val_loss, abs=5e-3)
+
+
 def test_a_checkpoint_cannot_execute_code(tiny: list[str], tmp_path: Path) -> None:
     marker = tmp_path / "executed"
 

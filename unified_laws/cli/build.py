@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from unified_laws.cli.entry import Config
+from unified_laws.cli.entry import Config, compose
 from unified_laws.cli.format_names import DENSE, canonical_name, is_format_name
 from unified_laws.cli.instantiate import OURS, instantiate
 from unified_laws.cli.paths import config_dir
@@ -40,12 +40,15 @@ def _format(config: Config, label: str, trusted_packages: Sequence[str]) -> Form
     patterns: dict[str, tuple[str, ...]] = {
         k: tuple(config[k]) for k in ("targets", "ignore") if config.get(k) is not None
     }
-    return Format(
-        name=label,
-        weight=_compressor(config.get("weight"), "weight", trusted_packages),
-        activation=_compressor(config.get("activation"), "activation", trusted_packages),
-        **patterns,
-    )
+    try:
+        return Format(
+            name=label,
+            weight=_compressor(config.get("weight"), "weight", trusted_packages),
+            activation=_compressor(config.get("activation"), "activation", trusted_packages),
+            **patterns,
+        )
+    except UsageError as error:
+        raise UsageError(f"format {label}: {error}") from error
 
 
 def load_format(name: str, trusted_packages: Sequence[str] = ()) -> Format:
@@ -60,10 +63,16 @@ def format_label(config: Config) -> str:
     ``+format=int4 format.weight.quantizer.bits=3`` must not be listed as int4, so its label is
     ``int4[weight.quantizer.bits=3]``.
     """
-    name = str(config.get("name") or "unnamed")
-    if not is_format_name(name, config_dir()):
-        return name
-    named = format_config(canonical_name(name, config_dir()))
+    name = str(config.get("name") or "")
+    if not name:
+        raise UsageError("the format has no name; give it one with name: in its YAML")
+    if is_format_name(name, config_dir()):
+        named = format_config(canonical_name(name, config_dir()))
+    else:
+        try:  # a file of the user, found by --config-dir
+            named = compose("train", [f"+format={name}"])["format"]
+        except UsageError:
+            return name
     changed = sorted(
         f"{key}={value}"
         for key, value in _leaves(config).items()
@@ -93,6 +102,9 @@ def _compressor(
             f"format.{operand}: missing stages {sorted(missing)}, unknown {sorted(unknown)}; "
             f"allowed and needed: {', '.join(STAGES)}"
         )
+    empty = [stage for stage in STAGES if not isinstance(config[stage], dict)]
+    if empty:
+        raise UsageError(f"{operand}: stages {empty} are no mappings with a _target_")
     return Compressor(**{stage: _stage(config[stage], trusted_packages) for stage in STAGES})
 
 

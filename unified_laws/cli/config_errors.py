@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from unified_laws.cli.format_names import unknown_format
@@ -23,13 +24,19 @@ def explain(error: BaseException, config_name: str) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         key = getattr(error, "full_key", None) or _first_line(error)
         return f"{config_name}: {key} has no value; give it on the command line as {key}=..."
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return f"{config_name}: {_first_line(error)}; choose an option by its name"
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         return None
     text = " ".join(str(error).split()) + " " + " ".join(str(error.__cause__ or "").split())
     key = re.search(r"Could not (?:override|append to config|delete).*?'([\w.@/]+)", text)
     unknown = key or re.search(r"Key '([\w.]+)' is not in struct", text)
     if unknown:
-        return _unknown_key(unknown[1], text, config_name)
+        node = getattr(error.__cause__ or error, "parent_node", None)
+        known = sorted(str(k) for k in node) if isinstance(node, DictConfig) else []
+        return _unknown_key(unknown[1], text, config_name, [k for k in known if k != "hydra"])
+    if "Ambiguous value" in text:
+        return f"{config_name}: {_first_line(error)}; a list of values needs -m"
     return f"{config_name}: {_first_line(error)}"
 
 
@@ -45,12 +52,12 @@ def _missing_option(error: MissingConfigException) -> str:
     return f"unknown {group or 'config'} {name!r}; {_nearest(name, options)}{_allowed(options)}"
 
 
-def _unknown_key(key: str, text: str, config_name: str) -> str:
+def _unknown_key(key: str, text: str, config_name: str, known: list[str]) -> str:
     if "No match in the defaults list" in text and key in _keys_at(config_name, []):
         return f"{config_name}: {key} is chosen with +{key}=NAME (a plus in front)"
     full = re.search(r"full_key: ([\w.\[\]]+)", text)
     path = (full[1] if full else key).split(".")
-    allowed = _keys_at(config_name, path[:-1])
+    allowed = known or _keys_at(config_name, path[:-1])
     return (
         f"{config_name}: unknown key {'.'.join(path)!r}; "
         f"{_nearest(path[-1], allowed)}{_allowed(allowed)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,8 @@ from unified_laws.errors import UsageError
 Config = dict[str, Any]
 Action = Callable[[Config], None]
 VERSION_BASE = "1.3"
+# What a disk answers: full, quota, read-only, not allowed.
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def entry(config_name: str, actions: Mapping[str, Action]) -> Callable[[], None]:
@@ -94,6 +97,8 @@ def one_line_errors(config_name: str) -> Iterator[None]:
         sys.exit(130)
     except Exception as error:
         text = str(error) if isinstance(error, UsageError) else explain(error, config_name)
+        if isinstance(error, OSError) and error.errno in REFUSED:
+            text = f"{config_name}: {error.strerror}: {error.filename}; choose another place"
         if text is None:
             raise
         print(f"error: {' '.join(text.split())}", file=sys.stderr)

@@ -164,7 +164,10 @@ def _parts(name: str, conf: Path) -> list[Part]:
 def _pair(text: str, weight: str, activation: str, conf: Path) -> Part:
     sides = []
     for bits in (weight, activation):
-        sides.append(None if bits == "16" else _atom(f"int{bits}", conf))
+        side = None if bits == "16" else _atom(f"int{bits}", conf)
+        if side is None and bits != "16":
+            raise unknown_format(text, conf)
+        sides.append(side)
     first, second = sides
     if second is None:
         return first or Part(DENSE, {}, {})
@@ -183,7 +186,8 @@ def _atom(name: str, conf: Path) -> Part | None:
     for family in _families(conf):
         pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{NUMBER})", family["pattern"])
         match = re.fullmatch(pattern, name)
-        if match:
+        # One spelling per number: int01 and sparse50.0 are no other names of int1 and sparse50.
+        if match and all(f"{float(text):g}" == text for text in match.groups()):
             values = {k: v for k, v in family.items() if k not in ("pattern", "example")}
             return _read_part(name, _fill(values, match.groupdict()))
     return None

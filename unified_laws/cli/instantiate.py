@@ -32,6 +32,10 @@ def instantiate(node: Any, trusted_packages: Sequence[str] = ()) -> Any:
     Raises:
         UsageError: a target is not allowed or does not exist, or its arguments do not fit.
     """
+    # Hydra would resolve what is left of "${...}" after our check, and that can hide a target.
+    for text in _texts(node):
+        if "${" in text:
+            raise UsageError(f"{text!r} holds an unresolved ${{...}}; write the value itself")
     for target in _targets(node):
         _check(target, tuple(trusted_packages))
     try:
@@ -45,6 +49,18 @@ def instantiate(node: Any, trusted_packages: Sequence[str] = ()) -> Any:
         where = node.get("_target_") if isinstance(node, dict) else None
         text = " ".join(str(error).split())
         raise UsageError(f"cannot build {where or 'the configured object'}: {text}") from error
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield str(key)
+            yield from _texts(value)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _texts(item)
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -74,6 +74,8 @@ def run_all(
             for ready in multiprocessing.connection.wait(list(hands), timeout=1.0):
                 _receive(ready, hands, waiting, shares, on_outcome)
             on_progress(dict(shares))
+        for index, overrides in waiting:  # every worker died
+            on_outcome(Outcome(index, "failed", f"{' '.join(overrides)}: not started", True))
     finally:
         for process, _ in hands.values():
             process.terminate()

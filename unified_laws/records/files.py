@@ -61,5 +61,6 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UsageError(
-            f"{path} is not valid JSON ({error}); it was damaged or is another kind of file"
+            f"{path} is not valid JSON ({error}); it was damaged or is another kind of file; "
+            "move it away"
         ) from error

@@ -102,4 +102,10 @@ def read_record(folder: Path) -> RunRecord:
             f"{unknown or 'nothing'}, status {content.get('status')!r}; move the folder away to "
             "train the run again"
         )
+    loss = content.get("val_loss")
+    if content["status"] == "finished" and not isinstance(loss, (int, float)):
+        raise UsageError(
+            f"{path} is of a finished run, but its val_loss is {loss!r}; move the folder away to "
+            "train the run again"
+        )
     return RunRecord(**content)

@@ -49,9 +49,18 @@ class MetricsWriter(L.Callback):
         self._clock = 0.0
         self._step = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """The losses since the last row: a resumed run averages over the same steps."""
+        return {"losses": [loss.cpu() for loss in self._losses], "last_loss": self.last_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on averaging."""
+        self._losses = list(state_dict["losses"])
+        self.last_loss = float(state_dict["last_loss"])
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock at the restored step."""
-        del pl_module
+        self._losses = [loss.to(pl_module.device) for loss in self._losses]
         truncate_metrics(self.path, trainer.global_step)
         self._step, self._clock = trainer.global_step, time.monotonic()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,18 @@ class Checkpointer(L.Callback):
         folder: the run's folder.
         minutes: time between saves.
         steps: steps between saves, None for time alone.
+        accumulate: micro-batches per step, which Lightning counts; a checkpoint made with another
+            number is refused, because the batches would come out of step.
         seconds_before: training seconds of earlier attempts, carried along.
     """
 
-    def __init__(self, folder: Path, *, minutes: float, steps: int | None) -> None:
+    def __init__(
+        self, folder: Path, *, minutes: float, steps: int | None, accumulate: int = 1
+    ) -> None:
         self.path = folder / CHECKPOINT
         self.minutes = minutes
         self.steps = steps
+        self.accumulate = accumulate
         self.seconds_before = 0.0
         self._saved_at = time.monotonic()
         self._started_at = time.monotonic()
@@ -42,11 +48,20 @@ class Checkpointer(L.Callback):
         return self.seconds_before + time.monotonic() - self._started_at
 
     def state_dict(self) -> dict[str, Any]:
-        """Seconds so far: they go into the checkpoint."""
-        return {"seconds": self.seconds}
+        """Seconds so far and micro-batches per step: they go into the checkpoint."""
+        return {"seconds": self.seconds, "accumulate": self.accumulate}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the seconds of earlier attempts."""
+        """Take over the seconds of earlier attempts.
+
+        Raises:
+            UsageError: the checkpoint was made with other micro-batches.
+        """
+        if state_dict["accumulate"] != self.accumulate:
+            raise UsageError(
+                f"{self.path} was made with {state_dict['accumulate']} micro-batches per step, now "
+                f"there are {self.accumulate}; keep micro_batch_size and devices, or delete it"
+            )
         self.seconds_before = float(state_dict["seconds"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -101,7 +116,11 @@ def usable_checkpoint(folder: Path) -> Path | None:
     if not path.exists():
         return None
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"checksum of {damaged} is wrong")
+        torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise UsageError(
             f"checkpoint {path} cannot be read ({str(error).splitlines()[0][:120]}); delete it to "

@@ -128,7 +128,9 @@ def fit_model(
         folder / "metrics.jsonl", every=log_every, tokens_per_step=batch_size * seq_len
     )
     guard = DivergenceGuard(loss_limit, writer)
-    saver = Checkpointer(folder, minutes=checkpoint_minutes, steps=checkpoint_steps)
+    saver = Checkpointer(
+        folder, minutes=checkpoint_minutes, steps=checkpoint_steps, accumulate=accumulate
+    )
     callbacks: list[L.Callback] = [FormatSchedule(), writer, guard, saver]
     if progress is not None:
         callbacks.append(ProgressReporter(progress))

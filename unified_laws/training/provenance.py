@@ -49,10 +49,26 @@ def machine() -> str:
     return f"CPU {platform.machine()}, {torch.get_num_threads()} thread(s)"
 
 
+def reset_peak_memory() -> None:
+    """Forget earlier runs of this process, where the system can (Linux, CUDA)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: resets VmHWM
+    except OSError:
+        return
+
+
 def peak_memory_bytes(device: torch.device) -> int:
-    """Highest memory use so far: allocated on a GPU, resident set of the process on a CPU."""
+    """Highest memory use of the run: allocated on a GPU, resident set of the process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,20 +88,23 @@ def train(
         UsageError: the record or checkpoint is damaged, the disk refuses, another process has
             the run in hand.
     """
-    with _only_process(folder):
+    first = is_first_rank()
+    with _only_process(folder) if first else nullcontext():
+        provenance.reset_peak_memory()
         attempts = 0
-        if (folder / "record.json").exists():
+        if first and (folder / "record.json").exists():
             old = read_record(folder)
             if old.status in ("finished", "diverged"):
                 return old, False
             attempts = old.attempts
         record = _started(plan, store, attempts + 1)
         checkpoint = usable_checkpoint(folder)
-        write_record(record, folder)
+        if first:
+            write_record(record, folder)
         try:
             done = _train(plan, store, folder, record, checkpoint, loggers, progress)
         except BaseException as error:
-            if isinstance(error, Exception):
+            if first and isinstance(error, Exception):
                 text = str(error).splitlines() or [""]
                 failed = dataclasses.replace(
                     record,
@@ -110,11 +114,20 @@ def train(
                 )
                 _try_write(failed, folder)
             raise
-        if torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
-            return done, True
-        write_record(done, folder)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        if first:
+            write_record(done, folder)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
         return done, True
+
+
+def is_first_rank() -> bool:
+    """Whether this process writes: rank 0, known before the ranks are connected.
+
+    Lightning starts the other ranks of a node with LOCAL_RANK set, SLURM every rank with
+    SLURM_PROCID; a single process has neither.
+    """
+    ranks = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(int(os.environ.get(name, "0")) == 0 for name in ranks)
 
 
 def build_module(plan: RunPlan) -> tuple[TrainingModule, dict[str, Any]]:
@@ -184,7 +197,7 @@ def _train(
         loss = validation_loss(module, windows, batch_size=max(1, 2**15 // plan.shape.seq_len))
         if not math.isfinite(loss.nats):
             reason = f"validation loss is {loss.nats}"
-    if not reason and plan.save_weights:
+    if not reason and plan.save_weights and is_first_rank():
         save_weights(module.model, folder)
     finite = loss if loss is not None and not reason else None
     return dataclasses.replace(
@@ -192,7 +205,9 @@ def _train(
         status="diverged" if reason else "finished",
         message=reason,
         val_loss=finite.nats if finite else None,
-        val_loss_stderr=finite.stderr_nats if finite else None,
+        val_loss_stderr=(
+            finite.stderr_nats if finite and math.isfinite(finite.stderr_nats) else None
+        ),
         val_bits_per_byte=(
             finite.nats / math.log(2) / store.val_bytes_per_token if finite else None
         ),
@@ -244,9 +259,6 @@ def _try_write(record: RunRecord, folder: Path) -> None:
 @contextmanager
 def _only_process(folder: Path) -> Iterator[None]:
     """Hold the run's lock; the kernel frees it when the process dies, however it dies."""
-    if torch.distributed.is_initialized():
-        yield  # the launcher gave every rank of one run the same folder
-        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / ".lock").open("w")
