@@ -100,9 +100,12 @@ def test_stage_files_mirror_their_modules(path: Path) -> None:
     assert module == f"unified_laws.compression.{path.parent.name}.{path.stem}"
 
 
-@pytest.mark.parametrize("module", ["train", "gmse", "collect", "fit", "report", "sweep"])
+@pytest.mark.parametrize(
+    "module", ["train", "gmse", "collect", "fit", "report", "predict", "sweep"]
+)
 def test_every_primary_configuration_composes(module: str) -> None:
     given = {"fit": ["runs=a"], "report": ["runs=a", "laws=b"], "sweep": ["sweep=demo"]}
+    given["predict"] = ["laws=a", "name=int4", "num_params=1", "num_tokens=1"]
     assert "hydra" not in compose(module, given.get(module, []))
 
 

@@ -25,13 +25,17 @@ VERSION_BASE = "1.3"
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def entry(config_name: str, actions: Mapping[str, Action]) -> Callable[[], None]:
+def entry(
+    config_name: str, actions: Mapping[str, Action], aliases: Mapping[str, str] | None = None
+) -> Callable[[], None]:
     """A ``main()`` for ``python -m unified_laws.<config_name> key=value ... [action=word] [-m]``.
 
     Args:
         config_name: the primary configuration in ``conf``.
         actions: what each ``action`` does with the resolved configuration (plain containers).
             A module with one action has no such key.
+        aliases: words of the command line that stand for a key. ``format=`` as a plain value needs
+            one, because Hydra takes the name of a group for a choice.
     """
 
     def task(config: DictConfig) -> None:
@@ -46,6 +50,10 @@ def entry(config_name: str, actions: Mapping[str, Action]) -> Callable[[], None]
 
     def main() -> None:
         register()
+        for index, argument in enumerate(sys.argv[1:], start=1):
+            key, equals, value = argument.partition("=")
+            if equals and key in (aliases or {}):
+                sys.argv[index] = f"{(aliases or {})[key]}={value}"
         os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us whole; we shorten them
         with one_line_errors(config_name):
             hydra.main(
