@@ -66,7 +66,7 @@ def test_commands_of_the_readme(command: str, cache_dir: Path, tmp_path: Path) -
         else:
             extra = small(cache_dir)
         arguments = [*extra, *arguments]  # -m stays last
-    elif module in ("collect", "fit", "report"):
+    elif module in ("collect", "fit", "report", "predict"):
         write_runs(tmp_path, arguments)
     elif module == "sweep":
         arguments = [*arguments, f"cache_dir={cache_dir}"]
