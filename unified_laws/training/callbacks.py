@@ -13,6 +13,7 @@ import lightning as L  # noqa: N812 - Lightning's own name for it
 import torch
 
 from unified_laws.errors import UsageError
+from unified_laws.records.files import write_text
 
 Progress = Callable[[int, int], None]
 
@@ -29,9 +30,7 @@ def truncate_metrics(path: Path, step: int) -> None:
             continue
         if isinstance(row, dict) and row.get("step", math.inf) <= step:
             kept.append(line)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 class MetricsWriter(L.Callback):
