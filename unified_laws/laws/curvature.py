@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from unified_laws.laws.estimate import Estimate
 from unified_laws.laws.loss_law import Floats
+from unified_laws.laws.noise import Noise, measure_noise
 from unified_laws.laws.objective import ALPHA, BETA, LOG_A, LOG_B, LOG_E, Objective
 
 # Directions of the scaled J^T J below this share of the largest carry no information in doubles.
@@ -30,39 +30,18 @@ class Curvature:
             (p,); for an E at its lower bound, what it would be if E were free.
         condition: largest over smallest eigenvalue of J^T J over the free parameters, internal
             units (N and D relative to their geometric means); infinite if singular.
-        noise: robust standard deviation of the log residuals, corrected for fitted parameters.
-        degrees_of_freedom: runs minus fitted parameters.
+        noise: of the standardized residuals.
+        jacobian: derivative of log Lhat by the same parameters, standardized, (n, p).
+        leverage: diagonal of the hat matrix over the free parameters, (n,): the share of a run's
+            own residual that the fit takes away (least squares; Belsley, Kuh & Welsch 1980, §2.1).
     """
 
     covariance: Floats
     natural_stderr: Floats
     condition: float
-    noise: float
-    degrees_of_freedom: int
-
-
-def robust_noise(residuals: Floats, num_free: int) -> float:
-    """Standard deviation of Gaussian noise with the same median absolute residual.
-
-    The ``num_free`` smallest residuals are dropped: an absolute-value-like fit sets as many to zero
-    (Maronna, Martin, Yohai, Robust Statistics, 2006, §4.4.2). NaN without degrees of freedom.
-    """
-    left = np.sort(np.abs(residuals))[num_free:]
-    return float(np.median(left) / norm.ppf(0.75)) if left.size else math.nan
-
-
-def huber_inflation(noise: float, delta: float) -> float:
-    """Variance of Huber's estimate over that of least squares under Gaussian noise.
-
-    ``E psi^2 / (sigma E psi')^2`` (Huber, Robust Statistics, 1981, §3.2): 1 for delta >> noise and
-    pi/2 for delta << noise.
-    """
-    ratio = delta / noise if noise > 0 else math.inf
-    if ratio > 8.0:
-        return 1.0
-    inside = 2.0 * float(norm.cdf(ratio)) - 1.0
-    square = inside - 2.0 * ratio * float(norm.pdf(ratio)) + ratio**2 * (1.0 - inside)
-    return square / inside**2
+    noise: Noise
+    jacobian: Floats
+    leverage: Floats
 
 
 def measure_curvature(estimate: Estimate) -> Curvature:
@@ -70,8 +49,8 @@ def measure_curvature(estimate: Estimate) -> Curvature:
     objective, theta, box = estimate.objective, estimate.theta, estimate.box
     bound = (theta <= box.low + 1e-9) | (theta >= box.high - 1e-9)
     jacobian = objective.jacobian(theta)
-    noise = robust_noise(estimate.residuals, estimate.num_free)
-    variance = noise**2 * huber_inflation(noise, objective.delta)
+    noise = measure_noise(estimate.standardized, estimate.num_free, objective.delta)
+    variance = noise.variance
     # E is judged on its own scale, so that E = 0 is a value like any other.
     irreducible = math.exp(theta[LOG_E])
     jacobian[:, LOG_E] /= irreducible
@@ -82,16 +61,27 @@ def measure_curvature(estimate: Estimate) -> Curvature:
         freed = free.copy()
         freed[LOG_E] = True
         natural[LOG_E] = math.sqrt(variance * _invert(jacobian, freed)[LOG_E, LOG_E])
-    jacobian[:, LOG_E] *= irreducible
-    spectrum = np.linalg.eigvalsh(jacobian[:, free].T @ jacobian[:, free])
+    inner = jacobian.copy()
+    inner[:, LOG_E] *= irreducible
+    spectrum = np.linalg.eigvalsh(inner[:, free].T @ inner[:, free])
     singular = spectrum[0] <= NO_INFORMATION * spectrum[-1]
     return Curvature(
         covariance=covariance,
         natural_stderr=natural,
         condition=math.inf if singular else float(spectrum[-1] / spectrum[0]),
         noise=noise,
-        degrees_of_freedom=objective.num_runs - estimate.num_free,
+        jacobian=jacobian,
+        leverage=_leverage(inner[:, free]),
     )
+
+
+def _leverage(columns: Floats) -> Floats:
+    """Diagonal of the projection onto the columns, (n,)."""
+    size = np.linalg.norm(columns, axis=0)
+    left, values, _ = np.linalg.svd(columns / np.where(size > 0, size, 1.0), full_matrices=False)
+    known = values**2 > NO_INFORMATION * values[0] ** 2
+    share: Floats = np.square(left[:, known]).sum(axis=1)
+    return np.minimum(share, 1.0)
 
 
 def _invert(jacobian: Floats, free: NDArray[np.bool_]) -> Floats:
