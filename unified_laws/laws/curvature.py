@@ -34,6 +34,7 @@ class Curvature:
         jacobian: derivative of log Lhat by the same parameters, standardized, (n, p).
         leverage: diagonal of the hat matrix over the free parameters, (n,): the share of a run's
             own residual that the fit takes away (least squares; Belsley, Kuh & Welsch 1980, §2.1).
+        free: parameters that are neither held nor at a bound, (p,).
     """
 
     covariance: Floats
@@ -42,6 +43,7 @@ class Curvature:
     noise: Noise
     jacobian: Floats
     leverage: Floats
+    free: NDArray[np.bool_]
 
 
 def measure_curvature(estimate: Estimate) -> Curvature:
@@ -55,12 +57,12 @@ def measure_curvature(estimate: Estimate) -> Curvature:
     irreducible = math.exp(theta[LOG_E])
     jacobian[:, LOG_E] /= irreducible
     free = ~(box.held | bound)
-    covariance = variance * _invert(jacobian, free)
+    covariance = variance * invert_information(jacobian, free)
     natural = np.sqrt(np.diag(in_table_units(objective, covariance)))
     if bound[LOG_E] and not box.held[LOG_E]:
         freed = free.copy()
         freed[LOG_E] = True
-        natural[LOG_E] = math.sqrt(variance * _invert(jacobian, freed)[LOG_E, LOG_E])
+        natural[LOG_E] = math.sqrt(variance * invert_information(jacobian, freed)[LOG_E, LOG_E])
     inner = jacobian.copy()
     inner[:, LOG_E] *= irreducible
     spectrum = np.linalg.eigvalsh(inner[:, free].T @ inner[:, free])
@@ -72,6 +74,7 @@ def measure_curvature(estimate: Estimate) -> Curvature:
         noise=noise,
         jacobian=jacobian,
         leverage=_leverage(inner[:, free]),
+        free=free,
     )
 
 
@@ -84,7 +87,7 @@ def _leverage(columns: Floats) -> Floats:
     return np.minimum(share, 1.0)
 
 
-def _invert(jacobian: Floats, free: NDArray[np.bool_]) -> Floats:
+def invert_information(jacobian: Floats, free: NDArray[np.bool_]) -> Floats:
     """Inverse of J^T J over the free columns; infinite variance for what it does not determine."""
     columns = jacobian[:, free]
     size = np.linalg.norm(columns, axis=0)

@@ -11,6 +11,23 @@ LEVEL = 0.95
 METHODS = ("profile", "bootstrap", "curvature")
 
 
+@dataclass(frozen=True)
+class MethodInterval:
+    """A 95 % interval of one parameter by one method.
+
+    Attributes:
+        parameter: A, B, E, alpha, beta, or "rho of <format>".
+        method: profile, bootstrap or curvature.
+        low: lower end; NaN or infinite where there is none.
+        high: upper end.
+    """
+
+    parameter: str
+    method: str
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, eq=False)
 class Intervals:
     """95 % intervals of log A, log B, E, alpha, beta and each log rho, in the table's units.

@@ -42,8 +42,10 @@ class Uncertainty:
 
     @property
     def intervals(self) -> Intervals:
-        """Those of the headline."""
-        return next(entry for entry in self.by_method if entry.method == self.headline)
+        """Those of the headline, or of the profile while there is no bootstrap."""
+        return next(
+            (entry for entry in self.by_method if entry.method == self.headline), self.by_method[0]
+        )
 
 
 def measure_uncertainty(
@@ -56,6 +58,7 @@ def measure_uncertainty(
     seed: int,
     blocks: Sequence[Hashable] | None = None,
     progress: Progress | None = None,
+    last: bool = True,
 ) -> Uncertainty:
     """Intervals of every parameter by every method.
 
@@ -68,6 +71,7 @@ def measure_uncertainty(
         seed: of the resampling generator.
         blocks: the block of each run where a block effect was fitted.
         progress: called with (resamples done, resamples in all).
+        last: False if the caller starts again from a better point: then nothing is resampled.
     """
     if curvature.noise.degrees_of_freedom < 1:
         nothing = np.full(estimate.objective.num_parameters, math.nan)
@@ -83,7 +87,7 @@ def measure_uncertainty(
         )
     profiled, better = profile_of(estimate, curvature)
     found = [profiled, curvature_intervals(estimate, curvature)]
-    if resamples and better is None:
+    if resamples and (better is None or last):
         drawn = bootstrap_intervals(
             estimate,
             curvature,
@@ -95,6 +99,11 @@ def measure_uncertainty(
         )
         found.insert(1, drawn)
     warnings = _few(estimate, table) if headline == "bootstrap" else ()
+    if better is not None and last:
+        warnings = (
+            *warnings,
+            "a profile keeps finding lower optima than the starts did; raise the number of starts",
+        )
     return Uncertainty(tuple(found), headline, warnings, better)
 
 
