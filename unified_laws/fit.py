@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unified_laws.cli.entry import Config, entry
 from unified_laws.cli.values import Rule, check_values
+from unified_laws.errors import UsageError
 from unified_laws.records.files import write_json
 
 RULES: dict[str, Rule] = {
@@ -15,11 +16,19 @@ RULES: dict[str, Rule] = {
 }
 
 
+def _number(key: str, value: object) -> float:
+    """A number that YAML may have read as text (1e-3)."""
+    try:
+        return float(str(value))
+    except ValueError as error:
+        raise UsageError(f"{key} is {value!r}; allowed is a number, inf, or auto") from error
+
+
 def _fit(config: Config) -> None:
     # scipy takes a second to import: --help goes without.
     from unified_laws.cli.progress import step_bar
     from unified_laws.laws.fitting import fit_laws
-    from unified_laws.laws.table import read_runs
+    from unified_laws.laws.table import baseline, read_runs
 
     check_values(config, RULES)
     fixed = config["fixed"] or {}
@@ -29,16 +38,23 @@ def _fit(config: Config) -> None:
         columns=config["columns"] or {},
         dense=config["dense"],
         allow_repeated=config["allow_repeated"],
+        reference=config["reference"],
     )
+    delta = config["delta"]
     with step_bar(enabled=config["progress"], text="resamples") as progress:
         laws = fit_laws(
             table,
-            dense=config["dense"],
-            delta=float(config["delta"]),
+            dense=baseline(table, dense=config["dense"], reference=config["reference"]),
+            delta=delta if delta == "auto" else _number("delta", delta),
             starts=config["starts"],
             bootstrap=config["bootstrap"],
             seed=config["seed"],
             fixed=fixed,
+            objective=config["objective"],
+            interval=config["interval"],
+            weights=config["weights"],
+            random_effect=config["random_effect"],
+            components=config["components"],
             progress=progress,
         )
     out = Path(config["out"]) / "laws.json"
