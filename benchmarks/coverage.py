@@ -113,9 +113,7 @@ def one_replicate(grid_name: str, noise: str, seed: int, resamples: int) -> dict
     hits = {
         entry.method: [
             int(low <= value <= high)
-            for low, value, high in zip(
-                entry.low[columns], truth, entry.high[columns], strict=True
-            )
+            for low, value, high in zip(entry.low[columns], truth, entry.high[columns], strict=True)
         ]
         for entry in found
     }

@@ -37,7 +37,7 @@ def test_ends_are_where_scipy_finds_the_rise() -> None:
             ) -> np.ndarray:
                 theta = np.empty(9)
                 theta[index], theta[rest] = held, x
-                return estimate.objective.residuals(theta[None])[0]
+                return np.asarray(estimate.objective.residuals(theta[None])[0])
 
             found = least_squares(residuals, center[rest], xtol=1e-15, ftol=1e-15, x_scale="jac")
             # Ends are located where the root of the rise is within half a per cent.
@@ -69,7 +69,7 @@ def test_row_order_and_units_move_no_end(delta: float) -> None:
 
 
 def test_little_noise_gives_the_curvature_interval() -> None:
-    """Where the objective is quadratic the two agree; A and B are the hard ones (log A and alpha)."""
+    """Where the objective is quadratic the two agree; A and B, tied to alpha, are the hard ones."""
     table = planted_table(1e-5, sizes=(1e6, 4e6, 1.6e7, 6.4e7), ratios=(5.0, 20.0, 80.0, 320.0))
     estimate = estimate_law(table, dense="bf16", delta=math.inf, starts=8, fixed={})
     curvature = measure_curvature(estimate)

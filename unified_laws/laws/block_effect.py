@@ -114,7 +114,9 @@ def fit_random_effect(
             "a random effect is fitted by generalised least squares; set "
             "objective=least_squares, or random_effect=null"
         )
-    index = np.unique([list(dict.fromkeys(labels)).index(x) for x in labels], return_inverse=True)[1]
+    index = np.unique([list(dict.fromkeys(labels)).index(x) for x in labels], return_inverse=True)[
+        1
+    ]
     members = np.equal.outer(index, index)
     free = ~estimate.box.held
     plain = estimate.objective
@@ -174,9 +176,7 @@ def _criterion(
     return minus, variance
 
 
-def _best_ratio(
-    residual: Floats, jacobian: Floats, index: NDArray[np.int64], method: str
-) -> float:
+def _best_ratio(residual: Floats, jacobian: Floats, index: NDArray[np.int64], method: str) -> float:
     """sigma_group^2 / sigma_run^2 of the highest likelihood; exactly 0 if that is at zero."""
 
     def minus(log_ratio: float) -> float:

@@ -157,7 +157,7 @@ def _studentize(estimate: Estimate, curvature: Curvature) -> Floats:
 
 
 def _leave_one_out(estimate: Estimate, curvature: Curvature) -> Floats:
-    """log rho of each format without each run, (n, F), by refitting; NaN for its only run."""
+    """Log rho of each format without each run, (n, F), by refitting; NaN for its only run."""
     objective = estimate.objective
     count = objective.num_runs
     descent = descend_gradually(
@@ -234,7 +234,9 @@ def _statistic(fall: Floats, estimate: Estimate, curvature: Curvature, freedom: 
     dispersion = 2.0 * np.maximum(total - fall, 0.0) / max(freedom, 1)
     if math.isfinite(estimate.objective.delta):
         dispersion = np.full_like(fall, noise.dispersion)
-    return np.where(dispersion > 0, 2.0 * fall / np.where(dispersion > 0, dispersion, 1.0), math.inf)
+    return np.where(
+        dispersion > 0, 2.0 * fall / np.where(dispersion > 0, dispersion, 1.0), math.inf
+    )
 
 
 def holm(chances: Floats) -> Floats:

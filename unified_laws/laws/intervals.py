@@ -53,4 +53,6 @@ def check_method(method: str, resamples: int) -> None:
     if method not in METHODS:
         raise UsageError(f"interval is {method!r}; allowed is {', '.join(METHODS)}")
     if method == "bootstrap" and not resamples:
-        raise UsageError("interval=bootstrap needs resamples; set bootstrap=500, or interval=profile")
+        raise UsageError(
+            "interval=bootstrap needs resamples; set bootstrap=500, or interval=profile"
+        )

@@ -81,7 +81,7 @@ def _bend(here: Floats, step: Floats) -> Floats:
     terms = np.exp(here[:, : LOG_E + 1])
     exponents = here[:, [ALPHA, BETA]]
     moved = exponents + step[:, [ALPHA, BETA]]
-    usable = (moved > 0).all(axis=1)
+    usable = np.asarray(moved.min(axis=1) > 0)
     growth = step[:, [ALPHA, BETA]] / exponents
     ahead = np.where(usable[:, None], moved / exponents, 1.0)
     shift = step[:, [LOG_A, LOG_B]] + np.where(usable[:, None], growth - np.log(ahead), 0.0)

@@ -76,9 +76,9 @@ def _winsorized(k: float) -> float:
 def _fitted_share(ratio: float) -> float:
     """By how much one fitted parameter lowers ``sum min((z/s)^2, k^2)``, to first order.
 
-    The residuals are ``r - J d`` with ``d`` about ``(J^T J)^-1 J^T psi / E psi'``: the mixed term is
-    ``2 E[r psi; |r| < k] / E psi'``, the square the inflation times the mean curvature. For plain
-    least squares and no clipping this is 1, hence n - p.
+    The residuals are ``r - J d`` with ``d`` about ``(J^T J)^-1 J^T psi / E psi'``: the mixed term
+    is ``2 E[r psi; |r| < k] / E psi'``, the square the inflation times the mean curvature. For
+    plain least squares and no clipping this is 1, hence n - p.
     """
     ratio = min(ratio, LARGE)
     if ratio < SMALL:

@@ -74,7 +74,7 @@ class Objective:
     @property
     def num_parameters(self) -> int:
         """Five of the law and one per column of the design."""
-        return NUM_LAW + self.design.shape[1]
+        return NUM_LAW + int(self.design.shape[1])
 
     @cached_property
     def _separate(self) -> bool:
@@ -152,9 +152,7 @@ class Objective:
         self._subtract_curvature(hessian, score * shares, log_capacity, alpha)
         return Derivatives(value, gradient, hessian, majorizer)
 
-    def _squares(
-        self, law: Floats, slope: Floats, weights: Floats, plain: Floats | None
-    ) -> Floats:
+    def _squares(self, law: Floats, slope: Floats, weights: Floats, plain: Floats | None) -> Floats:
         """``J^T diag(weights) J`` of the standardized Jacobian, (S, p, p).
 
         ``plain`` (S, n) adds the same of the plain Jacobian.
@@ -188,8 +186,8 @@ class Objective:
             own = np.arange(size)
             result[:, own, own] = weights @ self.design**2
             return result
-        result = (weights[:, None, :] * self.design.T) @ self.design
-        return result
+        full: Floats = (weights[:, None, :] * self.design.T) @ self.design
+        return full
 
     def _subtract_curvature(
         self, hessian: Floats, score: Floats, log_capacity: Floats, alpha: Floats

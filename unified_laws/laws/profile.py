@@ -101,9 +101,7 @@ def profile_intervals(
         columns = columns[wanted]
         if not columns.size:
             continue
-        side = _make_side(
-            estimate, covariance, stderr, columns, quantile, table_units=table_units
-        )
+        side = _make_side(estimate, covariance, stderr, columns, quantile, table_units=table_units)
         ends, lowest, where = _walk(side, value, rise)
         low[columns], high[columns] = ends[: len(columns)], ends[len(columns) :]
         if lowest < value - BETTER * rise:
@@ -112,7 +110,7 @@ def profile_intervals(
 
 
 def in_table_units(objective: Objective, theta: Floats) -> Floats:
-    """log A and log B for N and D in the table's units; the rest as it is."""
+    """Log A and log B for N and D in the table's units; the rest as it is."""
     result = theta.copy()
     result[..., LOG_A] += theta[..., ALPHA] * objective.mean_log_params
     result[..., LOG_B] += theta[..., BETA] * objective.mean_log_tokens
@@ -171,7 +169,11 @@ def _walk(side: _Side, value: float, rise: float) -> tuple[Floats, float, Floats
         for x in (x[side.columns] for x in (side.theta, side.box.low, side.box.high))
     )
     limit = np.where(side.signs < 0, least, most)
-    inner, inner_root, inner_theta = start.copy(), np.zeros(len(rows)), np.tile(side.theta, (len(rows), 1))
+    inner, inner_root, inner_theta = (
+        start.copy(),
+        np.zeros(len(rows)),
+        np.tile(side.theta, (len(rows), 1)),
+    )
     outer, outer_root = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     pull, last_inside = np.ones((2, len(rows))), np.ones(len(rows), dtype=np.bool_)
     ends = np.full(len(rows), np.nan)
@@ -186,7 +188,11 @@ def _walk(side: _Side, value: float, rise: float) -> tuple[Floats, float, Floats
         if not active.size:
             break
         sign = side.signs[active]
-        x = np.where(sign < 0, np.maximum(trial[active], limit[active]), np.minimum(trial[active], limit[active]))
+        x = np.where(
+            sign < 0,
+            np.maximum(trial[active], limit[active]),
+            np.minimum(trial[active], limit[active]),
+        )
         move = side.directions[active] * (x - inner[active])[:, None]
         theta = inner_theta[active] + np.clip(move, -LONGEST_GUESS, LONGEST_GUESS)
         here = np.arange(len(active))
@@ -227,9 +233,9 @@ def _walk(side: _Side, value: float, rise: float) -> tuple[Floats, float, Floats
         narrow = width < 1e-4 * np.abs(x - start[active])
         ends[active[narrow]] = x[narrow]
         active = active[~(at_limit | found | narrow)]
-        trial[active] = _next(
-            start, (inner, inner_root), (outer, outer_root), pull, target, side
-        )[active]
+        trial[active] = _next(start, (inner, inner_root), (outer, outer_root), pull, target, side)[
+            active
+        ]
     # What is not found within the rounds ends where it was last seen below the threshold.
     ends[active] = np.where(np.isnan(outer[active]), inner[active], outer[active])
     return _open_ends(ends, limit, side), lowest, where
