@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -133,8 +134,6 @@ def _least_squares(estimate: FormEstimate) -> np.ndarray:
     """Residuals of the least-squares fit nearest to the estimate: the Gaussian maximum."""
     if math.isinf(estimate.objective.delta):
         return estimate.residuals
-    from dataclasses import replace
-
     smooth = replace(estimate.objective, delta=math.inf)
     weights = np.ones((len(estimate.candidates), len(smooth.runs)))
     descent = descend_gradually(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unified_laws.errors import UsageError
 from unified_laws.laws.forms.base import LawForm, Parameter
@@ -17,12 +18,13 @@ from unified_laws.laws.forms.starts import draw_starts
 from unified_laws.laws.loss_law import Floats
 from unified_laws.laws.newton import Box, descend, descend_gradually
 
-# Huber with a threshold this far below any noise of losses is least absolute residuals, with a
-# corner that Newton can still see.
-ABSOLUTE_DELTA = 1e-6
+# Huber with a threshold far below the noise of losses (3e-4 relative between reruns of the OLMo
+# ladder) is least absolute residuals, with a corner that Newton can still see.
+ABSOLUTE_DELTA = 1e-5
 OBJECTIVES = ("huber", "least_squares", "least_absolute")
-# Ends of the batch that are polished, and the most steps of the polish.
-POLISHED, POLISH_STEPS = 6, 200
+# Different optima that are polished (and tried again on subsets of the runs), the share by which
+# their objectives differ, and the most steps of the polish.
+POLISHED, DIFFERENT, POLISH_STEPS = 4, 1e-3, 200
 # A start reached the best optimum when its objective agrees to this relative tolerance; it is that
 # of Gauss-Newton, which stops a little short of the polished end in flat valleys.
 SAME_OPTIMUM = 1e-4
@@ -38,7 +40,7 @@ class FormEstimate:
         box: bounds and held parameters.
         theta: best point in internal units, (p,).
         value: sum of Huber losses of the log residuals there.
-        candidates: ends of the best descents, (K, p), the best first.
+        candidates: the best different optima, (K, p), the best first.
         starts: number of descents.
         starts_at_best: how many ended within 1e-4 (relative) of the best value.
         converged: the gradient vanishes at the best point.
@@ -133,7 +135,7 @@ def estimate_form(
     start[:, ~box.held] = np.clip(start, box.low, box.high)[:, ~box.held]
     weights = np.ones((starts, len(runs)))
     descent = descend_gradually(objective, start, weights, box, least_squares=True)
-    order = np.argsort(descent.value, kind="stable")[:POLISHED]
+    order = _distinct(descent.value)
     polished = descend(
         replace(objective, exact=True),
         descent.theta[order],
@@ -159,6 +161,16 @@ def estimate_form(
         converged=bool(polished.converged[best]),
         at_bound=tuple(n for n, hit in zip(form.names(runs), near, strict=True) if hit),
     )
+
+
+def _distinct(values: Floats) -> NDArray[np.intp]:
+    """Indices of the lowest values of which no two nearly agree, the lowest first."""
+    order = np.argsort(values, kind="stable")
+    kept = [order[0]]
+    for index in order[1:]:
+        if values[index] > values[kept[-1]] * (1.0 + DIFFERENT) + 1e-18 and len(kept) < POLISHED:
+            kept.append(index)
+    return np.array(kept)
 
 
 def _shift(

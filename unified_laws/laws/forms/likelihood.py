@@ -11,12 +11,13 @@ from scipy.special import erf
 
 from unified_laws.laws.loss_law import Floats
 
+# Noise of a perfect fit: rounding of a log residual of order one.
+ROUNDING = 1e-15
+
 
 def gaussian_log_likelihood(residuals: Floats) -> float:
     """Of n residuals at the standard deviation that makes it largest (their root mean square)."""
-    variance = float(np.square(residuals).mean())
-    if variance <= 0.0:
-        return math.inf
+    variance = max(float(np.square(residuals).mean()), ROUNDING**2)
     return -0.5 * len(residuals) * (math.log(2.0 * math.pi * variance) + 1.0)
 
 
@@ -31,10 +32,9 @@ def huber_log_likelihood(residuals: Floats, delta: float) -> float:
     if math.isinf(delta):
         return gaussian_log_likelihood(residuals)
     psi = np.clip(residuals, -delta, delta)
-    objective = float((psi * (residuals - 0.5 * psi)).sum())
     number = len(residuals)
-    if objective <= 0.0:
-        return math.inf
+    objective = float((psi * (residuals - 0.5 * psi)).sum())
+    objective = max(objective, number * min(0.5 * ROUNDING**2, delta * ROUNDING))
 
     def negative(log_t: float) -> float:
         t = math.exp(log_t)

@@ -42,6 +42,10 @@ class FormObjective:
         found: Floats = self.runs.log_loss - self.form.log_loss(theta, self.runs)
         return found
 
+    def standardize(self, residuals: Floats) -> Floats:
+        """Residuals in units of their known noise: as they are, every run counts the same."""
+        return residuals
+
     def value(self, theta: Floats, weights: Floats) -> Floats:
         """Objective at each of S points, (S,); ``weights`` is (S, n) or (n,)."""
         return huber(self.residuals(theta), weights, self.delta)

@@ -107,28 +107,24 @@ def observe(
     table: RunTable,
     *,
     dense: str,
-    covariates: Mapping[str, Floats] | None = None,
     by_format: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Observations:
     """Observations of a table of runs.
 
     Args:
-        table: the runs.
+        table: the runs, with the covariates that their file has.
         dense: label of the uncompressed format.
-        covariates: columns by name (those of `DENSE_VALUE`), (n,) each, NaN where unknown.
         by_format: label -> covariate -> value; fills in what the columns leave open.
 
     Raises:
-        UsageError: no run is dense, a covariate has no meaning here, or a value is out of range.
+        UsageError: no run is dense, a covariate is unknown, or a value is out of range.
     """
     if dense not in table.formats:
         raise UsageError(
             f"no run has the dense format {dense!r}; the runs have "
             f"{', '.join(sorted(set(table.formats)))}; say dense=<one of them>"
         )
-    known = {
-        name: np.array(values, dtype=np.float64) for name, values in (covariates or {}).items()
-    }
+    known = {name: values.copy() for name, values in table.covariates.items()}
     for label, values in (by_format or {}).items():
         here = np.array([format == label for format in table.formats])
         for name, value in values.items():
@@ -166,8 +162,6 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 def _check(name: str, column: Floats, labels: Sequence[str]) -> None:
     if name not in LIMITS:
         raise UsageError(f"{name!r} is no covariate of a law; allowed are {', '.join(LIMITS)}")
-    if len(column) != len(labels):
-        raise UsageError(f"{name} has {len(column)} values for {len(labels)} runs; give one each")
     low, high = LIMITS[name]
     bad = ~np.isnan(column) & ~((column >= low) & (column <= high))
     if bad.any():
