@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from unified_laws.figures.style import GREY, PALETTE, new_figure, plain_text, styled
 from unified_laws.laws.forms.scores import Comparison
@@ -46,9 +47,12 @@ def draw_comparison(comparison: Comparison) -> Figure:
                     label=text,
                 )
         right.set_xscale("log")
+        right.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        right.xaxis.set_minor_locator(NullLocator())
         right.set_xlabel("relative error of held-out losses, %")
         left.set_yticks(rows, [plain_text(f"{s.name} ({s.num_parameters})") for s in scores])
         for axes in (left, right):
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             axes.set_ylim(-0.6, len(scores) - 0.4)
             axes.grid(visible=False, axis="y")
         if right.get_legend_handles_labels()[0]:

@@ -102,6 +102,13 @@ class Observations:
         values = self.covariate(name)
         return len(set(values[~np.isnan(values)].tolist())) > 1
 
+    def varies_within(self, name: str) -> bool:
+        """Whether every compressed run has the covariate and runs of one format differ in it."""
+        if self.unknown(name):
+            return False
+        pairs = zip(self.labels, self.covariate(name).tolist(), strict=True)
+        return len({p for p in pairs if p[0] != self.dense}) > len(self.formats)
+
 
 def observe(
     table: RunTable,

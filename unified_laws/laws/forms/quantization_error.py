@@ -32,17 +32,18 @@ class QuantizationError(LawForm):
     """arXiv:2505.14302: Chinchilla plus ``k D^gamma_D (log2 G)^gamma_G / N^gamma_N``.
 
     k is one per compressed format, the exponents are shared (the paper fits both anew for every
-    operand). The group size G enters where every compressed run says it and runs differ in it.
+    operand). The group size G of a format is part of its k; gamma_G can only be told from runs of
+    one format that differ in G, and enters where there are some.
     """
 
     name = "quantization_error"
-    formula = "A N^-alpha + B D^-beta + E + k[f] D^gamma_D (log2 G)^gamma_G / N^gamma_N"
+    formula = "A N^-alpha + B D^-beta + E + k[f] D^gamma_D [(log2 G)^gamma_G] / N^gamma_N"
     source = "arXiv:2505.14302 eq. 5"
 
     def parameters(self, runs: Observations) -> tuple[Parameter, ...]:
         """Five of the base law, then those of the damage."""
         damage = coefficient("k", ("gamma_N", "N", 1), ("gamma_D", "D", -1), group="compressed")
-        names = ["gamma_N", "gamma_D"] + ["gamma_G"] * runs.varies("group_size")
+        names = ["gamma_N", "gamma_D"] + ["gamma_G"] * runs.varies_within("group_size")
         return (
             *(PARAMS, TOKENS, IRREDUCIBLE, exponent("alpha"), exponent("beta"), damage),
             *(exponent(name, DAMAGE_EXPONENTS, DAMAGE_STARTS) for name in names),
