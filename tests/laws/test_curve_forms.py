@@ -42,7 +42,7 @@ def test_gradients_are_finite_differences(form: CurveForm) -> None:
     [("tanh", 0.9, 0.0), ("logistic", 1.0, 1.0 / 7.0), ("logistic10", 1.0, 0.0)],
 )
 def test_ends(name: str, at_zero: float, at_one: float) -> None:
-    """arXiv:2506.01863 App. C wants f(0) = 1 and f(1) = 0; the plain logistic has not the latter."""
+    """arXiv:2506.01863 App. C wants f(0) = 1, f(1) = 0; the plain logistic has not the latter."""
     form, values = FORMS[name], np.array(VALUES[name])
     ends = form.value(values, np.array([1e-300, 1.0 - 1e-12]))
     np.testing.assert_allclose(ends, [at_zero, at_one], atol=1e-6)
@@ -72,7 +72,7 @@ def test_points_join_errors_types_and_capacities() -> None:
         {"format": "w16a4", "gmse": 0.0, "gmse_activation": 0.0115},
         {"format": "broken", "gmse": 1.2, "gmse_activation": None},
     ]
-    rho = {name: (0.8, 0.01) for name in ("bf16", "int4", "w16a4", "broken", "absent")}
+    rho = dict.fromkeys(("bf16", "int4", "w16a4", "broken", "absent"), (0.8, 0.01))
     points, unplaced = make_points(rows, {"int4": "integer W"}, rho, dense="bf16")
     assert [(p.format, p.type) for p in points] == [("int4", "integer W"), ("w16a4", "unknown")]
     assert math.isnan(points[0].gmse_activation)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from unified_laws.laws.factor_design import Design
+from unified_laws.laws.factor_fit import LogLinearFit
 from unified_laws.laws.factor_result import Cell, CellFit
-from unified_laws.laws.loss_law import Floats
 
 # Beyond this many standard errors a difference is not noise.
 BEYOND_NOISE = 2.0
@@ -18,36 +18,23 @@ BEYOND_NOISE = 2.0
 ALONE = 1.0 - 1e-9
 
 
-def fit_cells(
-    design: Design,
-    used: Sequence[Cell],
-    estimate: Floats,
-    covariance: Floats,
-    quantile: float,
-    residual: Floats,
-    leverage: Floats,
-    at_dense: Sequence[Cell],
-) -> tuple[CellFit, ...]:
+def fit_cells(design: Design, fit: LogLinearFit, at_dense: Sequence[Cell]) -> tuple[CellFit, ...]:
     """All combinations of levels against their product and the fit (nothing is judged yet).
 
     Args:
         design: levels and columns.
-        used: the fitted cells.
-        estimate: log factors, (p,).
-        covariance: of them, (p, p).
-        quantile: half-width of an interval in standard errors.
-        residual: log rho minus the fit, of the used cells.
-        leverage: of the used cells.
+        fit: of the measured cells.
         at_dense: the measured uncompressed cell, or nothing.
     """
     everything: list[tuple[str, ...]] = [()]
     for own in design.levels:
         everything = [(*cell, level) for cell in everything for level in own]
     rows = design.rows(everything)
-    log_rho = rows @ estimate
-    reach = quantile * np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", rows, covariance, rows), 0.0))
-    measured = {cell.levels: (i, cell) for i, cell in enumerate(used)}
-    alone = {cell.levels: cell.rho for cell in (*used, *at_dense)}
+    log_rho = rows @ fit.estimate
+    spread = np.einsum("ij,jk,ik->i", rows, fit.covariance, rows)
+    reach = fit.quantile * np.sqrt(np.maximum(spread, 0.0))
+    measured = {cell.levels: (i, cell) for i, cell in enumerate(fit.cells)}
+    alone = {cell.levels: cell.rho for cell in (*fit.cells, *at_dense)}
     if design.anchored:
         alone[design.dense] = 1.0
     found = []
@@ -56,8 +43,10 @@ def fit_cells(
         if levels in measured:
             index, cell = measured[levels]
             rho, stderr = cell.rho, cell.stderr
-            if leverage[index] < ALONE:
-                without = value - residual[index] * leverage[index] / (1.0 - leverage[index])
+            own = float(fit.leverage[index])
+            if own < ALONE:
+                residual = float(fit.residual[index] * fit.sigma[index])
+                without = value - residual * own / (1.0 - own)
                 left_out = rho - math.exp(without)
         elif levels == design.dense and at_dense:
             rho, stderr = at_dense[0].rho, at_dense[0].stderr

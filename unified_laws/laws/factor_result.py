@@ -57,7 +57,8 @@ class CellFit:
         product: rho of each level alone, multiplied: the cells with all other factors
             uncompressed, over rho(dense) to the power of (factors - 1).
         product_error: rho - product.
-        fitted: of the rank-1 fit.
+        fitted: of the rank-1 fit; for a cell that was not measured and of which no level fails, of
+            the fit without the mixed cells of failing levels.
         low: lower end of the fit's 95 % interval.
         high: upper end.
         error: rho - fitted.

@@ -8,21 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import chi2 as chi_squared
 from scipy.stats import f as fisher
-from scipy.stats import norm
-from scipy.stats import t as student
 
 from unified_laws.errors import UsageError
 from unified_laws.laws.factor_cells import failing_levels, fit_cells, judge_need
-from unified_laws.laws.factor_design import (
-    Design,
-    check_cells,
-    invert_information,
-    ordered_levels,
-)
+from unified_laws.laws.factor_design import Design, check_cells, ordered_levels
+from unified_laws.laws.factor_fit import LogLinearFit, fit_log_linear
 from unified_laws.laws.factor_result import Cell, Factorization, Level, Multiplicativity
-from unified_laws.laws.loss_law import Floats
-
-LEVEL = 0.95
 
 
 def factorize(
@@ -66,46 +57,36 @@ def factorize(
     at_dense = [cell for cell in cells if cell.levels == design.dense]
     used = [cell for cell in cells if not (anchored and cell.levels == design.dense)]
     kind = _weights(used, weights)
-    rho = np.array([cell.rho for cell in used])
-    stderr = np.array([cell.stderr for cell in used])
-    sigma = {"stderr": stderr / rho, "absolute": 1.0 / rho, "relative": np.ones(len(used))}[kind]
-    matrix = design.rows([cell.levels for cell in used])
-    inverse = invert_information(matrix / sigma[:, None], design)
-    estimate = inverse @ (matrix.T @ (np.log(rho) / sigma**2))
-    residual = (np.log(rho) - matrix @ estimate) / sigma
-    freedom = len(used) - matrix.shape[1]
-    statistic = float(np.square(residual).sum())
-    variance = statistic / freedom if freedom > 0 else math.nan
-    if kind == "stderr":
-        variance = max(1.0, variance) if freedom > 0 else 1.0
-        quantile = float(norm.ppf(0.5 + LEVEL / 2))
-    else:
-        quantile = float(student.ppf(0.5 + LEVEL / 2, freedom)) if freedom > 0 else math.nan
-    covariance = inverse * variance
-    leverage = np.einsum("ij,jk,ik->i", matrix, inverse, matrix) / sigma**2
-    fits = fit_cells(
-        design, used, estimate, covariance, quantile, residual * sigma, leverage, at_dense
-    )
+    found = fit_log_linear(design, used, kind)
+    fits = fit_cells(design, found, at_dense)
     fails = failing_levels(design, fits, tolerance)
+    # What is known of cells that were not run must not suffer from levels where the product fails.
+    sound = _sound(design, found, fails, kind)
+    if sound is not None:
+        again = {fit.levels: fit for fit in fit_cells(design, sound, at_dense)}
+        fits = tuple(
+            again[fit.levels] if math.isnan(fit.rho) and not _touches(fit.levels, fails) else fit
+            for fit in fits
+        )
     fits = tuple(judge_need(fit, design, fails, tolerance) for fit in fits)
     measured = [fit for fit in fits if math.isfinite(fit.rho) and fit.levels != design.dense]
     products = [abs(fit.product_error) for fit in measured if math.isfinite(fit.product_error)]
     errors = np.array([fit.error for fit in measured])
-    scale = 1.0 if anchored else math.exp(estimate[-1])
+    scale = 1.0 if anchored else math.exp(found.estimate[-1])
     return Factorization(
         factors=design.factors,
         dense=design.dense,
         anchored=anchored,
         scale=scale,
-        levels=_levels(design, used, estimate, covariance, quantile, fails),
+        levels=_levels(design, found, fails),
         cells=fits,
-        test=_test(kind, statistic, residual, matrix / sigma[:, None], estimate, freedom, sigma),
+        test=_test(kind, found),
         tolerance=tolerance,
         largest_product_error=max(products, default=math.nan),
         largest_error=float(np.abs(errors).max()),
         rmse=float(np.sqrt(np.square(errors).mean())),
         weights=kind,
-        warnings=tuple(_warnings(design, kind, freedom, variance, fails, at_dense)),
+        warnings=tuple(_warnings(design, kind, found, fails, at_dense)),
     )
 
 
@@ -120,31 +101,50 @@ def _weights(cells: Sequence[Cell], weights: str) -> str:
     return weights if weights != "auto" else "stderr" if known else "absolute"
 
 
+def _touches(levels: tuple[str, ...], fails: frozenset[tuple[int, str]]) -> bool:
+    return any((k, level) in fails for k, level in enumerate(levels))
+
+
+def _sound(
+    design: Design, fit: LogLinearFit, fails: frozenset[tuple[int, str]], weights: str
+) -> LogLinearFit | None:
+    """The fit without the mixed cells of failing levels; None where nothing changes or is left."""
+
+    def mixed(levels: tuple[str, ...]) -> bool:
+        return sum(v != d for v, d in zip(levels, design.dense, strict=True)) > 1
+
+    kept = [c for c in fit.cells if not (mixed(c.levels) and _touches(c.levels, fails))]
+    if len(kept) == len(fit.cells):
+        return None
+    try:
+        return fit_log_linear(design, kept, weights)
+    except UsageError:  # without them a level hangs in the air: the whole fit has to do
+        return None
+
+
 def _levels(
     design: Design,
-    used: Sequence[Cell],
-    estimate: Floats,
-    covariance: Floats,
-    quantile: float,
+    fit: LogLinearFit,
     fails: frozenset[tuple[int, str]],
 ) -> tuple[Level, ...]:
     place = {key: i for i, key in enumerate(design.columns)}
     found = []
     for k, own in enumerate(design.levels):
         for level in own:
-            count = sum(cell.levels[k] == level for cell in used)
+            count = sum(cell.levels[k] == level for cell in fit.cells)
             if (k, level) not in place:
                 found.append(Level(design.factors[k], level, 1.0, 1.0, 1.0, 0.0, count, False))
                 continue
             i = place[k, level]
-            value, spread = float(estimate[i]), math.sqrt(max(float(covariance[i, i]), 0.0))
+            value = float(fit.estimate[i])
+            spread = math.sqrt(max(float(fit.covariance[i, i]), 0.0))
             found.append(
                 Level(
                     factor=design.factors[k],
                     level=level,
                     rho=math.exp(value),
-                    low=math.exp(value - quantile * spread),
-                    high=math.exp(value + quantile * spread),
+                    low=math.exp(value - fit.quantile * spread),
+                    high=math.exp(value + fit.quantile * spread),
                     stderr=math.exp(value) * spread,
                     cells=count,
                     fails=(k, level) in fails,
@@ -153,27 +153,21 @@ def _levels(
     return tuple(found)
 
 
-def _test(
-    kind: str,
-    statistic: float,
-    residual: Floats,
-    scaled: Floats,
-    estimate: Floats,
-    freedom: int,
-    sigma: Floats,
-) -> Multiplicativity:
+def _test(kind: str, fit: LogLinearFit) -> Multiplicativity:
+    freedom, statistic = fit.freedom, fit.statistic
     if kind == "stderr" and freedom > 0:
         return Multiplicativity(
             "chi2", statistic, freedom, float(chi_squared.sf(statistic, freedom))
         )
     # Tukey: does the square of the fitted value explain what the factors leave?
-    square = np.square((scaled * sigma[:, None]) @ estimate) / sigma
+    scaled = fit.matrix / fit.sigma[:, None]
+    square = np.square(fit.matrix @ fit.estimate) / fit.sigma
     base, *_ = np.linalg.lstsq(scaled, square, rcond=None)
     rest = square - scaled @ base
     size = float(rest @ rest)
     if freedom < 2 or size <= 1e-20 * float(square @ square):
         return Multiplicativity("none", math.nan, freedom, math.nan)
-    explained = float(rest @ residual) ** 2 / size
+    explained = float(rest @ fit.residual) ** 2 / size
     left = max(statistic - explained, 0.0) / (freedom - 1)
     if left <= 1e-24:  # an exact product: nothing is left to explain
         return Multiplicativity("tukey", 0.0, freedom - 1, 1.0)
@@ -184,18 +178,17 @@ def _test(
 def _warnings(
     design: Design,
     kind: str,
-    freedom: int,
-    variance: float,
+    fit: LogLinearFit,
     fails: frozenset[tuple[int, str]],
     at_dense: Sequence[Cell],
 ) -> list[str]:
     found = []
-    if freedom == 0:
+    if fit.freedom == 0:
         found.append("as many cells as parameters: the product is not tested, add a mixed cell")
-    if kind == "stderr" and variance > 1.0:
+    if kind == "stderr" and fit.variance > 1.0:
         found.append(
-            f"residuals are {math.sqrt(variance):.1f} times the standard errors: the factors do "
-            "not multiply within them; intervals are widened by that"
+            f"residuals are {math.sqrt(fit.variance):.1f} times the standard errors: the factors "
+            "do not multiply within them; intervals are widened by that"
         )
     if design.anchored and at_dense and abs(at_dense[0].rho - 1.0) > 1e-9:
         found.append(
