@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 RULES: dict[str, Rule] = {
     "curve.starts": (int, 1, False),
     "curve.bootstrap": (int, 0, False),
+    "curve.samples": (int, 1, False),
     "curve.delta": (float, 0, False),
     "seed": (int, 0, False),
 }
@@ -115,7 +116,8 @@ def _rows_by_source(formats: Sequence[str], config: Config) -> dict[str, list[di
         )
     found = {}
     for source in sources:
-        settings = compose("gmse", [f"source={source}"])
+        samples = config["curve"]["samples"]
+        settings = compose("gmse", [f"source={source}", f"samples={samples}"])
         meter = Meter(settings)
         # Tables of other projects carry labels of their own; those have no GMSE here.
         found[str(source)] = [

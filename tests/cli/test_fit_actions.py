@@ -86,6 +86,7 @@ def test_curves_from_the_command_line(folder: Path) -> None:
     assert "integer W: rmse of rho" in picture
 
 
+@pytest.mark.slow
 def test_input_densities_stand_side_by_side(folder: Path) -> None:
     """The errors are computed on the densities for the names that are ours."""
     curve_action(
@@ -93,6 +94,7 @@ def test_input_densities_stand_side_by_side(folder: Path) -> None:
             folder,
             "action=curve",
             "curve.sources=[normal,laplace]",
+            "curve.samples=524288",
             "curve.bootstrap=0",
             "curve.starts=1",
         )
@@ -119,7 +121,9 @@ def test_factors_from_names(folder: Path) -> None:
     assert "Capacity by" in (folder / "out" / "factors.svg").read_text()
 
 
-def test_factors_from_a_table_of_cells_and_from_a_figure(tmp_path: Path) -> None:
+def test_factors_from_a_table_of_cells_and_from_a_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = tmp_path / "cells.csv"
     table.write_text("bits,sparsity,rho,stderr\n16,0,1,\n4,0,.9,.01\n16,50,.7,.01\n4,50,.62,.01\n")
     cells, factors, dense = read_cells(table, {"bits": 16, "sparsity": 0})
@@ -129,34 +133,24 @@ def test_factors_from_a_table_of_cells_and_from_a_figure(tmp_path: Path) -> None
         read_cells(table, {})
     with pytest.raises(UsageError, match=r"factors\.dense names width"):
         read_cells(table, {"width": 1})
-    done = run_module(
-        "fit",
-        "action=factorize",
-        f"factors.cells={table}",
-        "factors.dense={bits: 16, sparsity: 0}",
-        f"out={tmp_path}",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "chi2(1)" in done.stdout
-    done = run_module(
-        "fit", "action=factorize", "factors.cells=weight_activation_bits", f"out={tmp_path}"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Compare within one figure only" in done.stdout
-    assert "the product fails at" in done.stdout
+    given = [f"out={tmp_path}", "factors.dense={bits: 16, sparsity: 0}"]
+    factorize_action(compose("fit", [*given, f"factors.cells={table}"]))
+    assert "chi2(1)" in capsys.readouterr().out
+    factorize_action(compose("fit", [f"out={tmp_path}", "factors.cells=weight_activation_bits"]))
+    printed = capsys.readouterr().out
+    assert "Compare within one figure only" in printed
+    assert "the product fails at" in printed
     (tmp_path / "one.csv").write_text("bits,rho\n4,.9\n")
     with pytest.raises(UsageError, match="needed are rho and two or more"):
         read_cells(tmp_path / "one.csv", {})
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["action=curve"], ["action=curve reads a fit", "laws=<folder>/laws.json"]),
-        (["action=factorize"], ["action=factorize reads a fit"]),
-        (["action=factor", "runs=a"], ["unknown action 'factor'", "fit, curve, factorize"]),
-        ([], ["runs has no value", "runs=..."]),
-    ],
-)
-def test_mistakes(arguments: list[str], words: list[str]) -> None:
-    assert_one_line_error(run_module("fit", *arguments), words)
+def test_mistakes(tmp_path: Path) -> None:
+    for action in (curve_action, factorize_action):
+        with pytest.raises(UsageError, match=r"reads a fit; give laws=<folder>/laws\.json"):
+            action(compose("fit", [f"out={tmp_path}"]))
+    with pytest.raises(UsageError, match=r"curve\.starts is 0"):
+        curve_action(compose("fit", ["laws=laws.json", "curve.starts=0"]))
+    done = run_module("fit", "action=factor", "runs=a")
+    assert_one_line_error(done, ["unknown action 'factor'", "fit, curve, factorize"])
+    assert not list(tmp_path.iterdir())
