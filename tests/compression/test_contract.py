@@ -25,7 +25,7 @@ from unified_laws.compression.gradient.clip import Clip
 from unified_laws.compression.gradient.straight_through import StraightThrough
 from unified_laws.compression.gradient.trust import Trust
 from unified_laws.compression.linear import CompressedLinear
-from unified_laws.compression.random_source import RandomSource
+from unified_laws.compression.random_source import sources
 from unified_laws.compression.swap import swap_linears, unswap_linears
 
 from .builders import Decoder, normal
@@ -50,7 +50,7 @@ def bound(name: str, width: int = WIDTH) -> list[Compressor]:
 
 def draws(c: nn.Module) -> bool:
     """Whether a stage draws random numbers at every call."""
-    return any(isinstance(v, RandomSource) for m in c.modules() for v in vars(m).values())
+    return bool(sources(c))
 
 
 def is_dynamic(c: Compressor) -> bool:

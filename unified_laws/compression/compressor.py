@@ -12,6 +12,7 @@ from unified_laws.compression.backward_mask.base import BackwardMask
 from unified_laws.compression.gradient.base import GradientEstimator
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.quantizer.learned import LearnedQuantizer
+from unified_laws.compression.random_source import sources
 from unified_laws.compression.sparsifier.base import Sparsifier
 from unified_laws.compression.sparsifier.held import HeldSparsifier
 from unified_laws.compression.stage import Stage
@@ -134,6 +135,11 @@ class Compressor(nn.Module):
         if isinstance(quantizer, LearnedQuantizer):
             support = None if y.is_meta else held.support(y)
             quantizer.begin(y, support, is_of_weight=is_weight)
+
+    def begin_streams(self, like: Tensor, *, of_ranks: bool) -> None:
+        """Let what draws random numbers take its stream from a tensor; see `RandomSource.begin`."""
+        for source in sources(self):
+            source.begin(like, of_ranks=of_ranks)
 
     def forward(self, x: Tensor) -> Tensor:
         """x̂, shape and dtype of `x` (..., in_features); in the new basis if the transform folds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -13,6 +14,21 @@ RULES = ("rms", "absmax", "mse", "static")
 SCOPES = ("row", "tensor")
 STATISTICS = ("dense", "masked", "kept")
 SCALE_BITS = 16.0  # bf16
+
+
+class _NeededKeys(TypedDict):
+    scale: Literal["rms", "absmax", "mse", "static"]
+    scope: Literal["row", "tensor"]
+    statistics: Literal["dense", "masked", "kept"]
+
+
+class ScaleKeys(_NeededKeys, total=False):
+    """The keys by which a configuration describes a `Scaling`; see there, where scale is `rule`."""
+
+    group_size: int | None
+    rms: float | None
+    search_steps: int | None
+    search_floor: float | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,30 @@ class Scaling:
                 "allowed are whole numbers from 2 that divide in_features, in scope 'row', and "
                 "null for no groups; change one of them"
             )
+
+    @classmethod
+    def of(cls, owner: str, keys: ScaleKeys) -> Scaling:
+        """The scaling that keys describe; those that may be missing are None.
+
+        Raises:
+            UsageError: a value is refused, see the class.
+            TypeError: a key is missing or unknown.
+        """
+        wrong = (ScaleKeys.__required_keys__ - set(keys)) | (
+            set(keys) - (ScaleKeys.__required_keys__ | ScaleKeys.__optional_keys__)
+        )
+        if wrong:
+            raise TypeError(f"{owner}: missing or unexpected keyword arguments {sorted(wrong)}")
+        return cls(
+            owner=owner,
+            rule=keys["scale"],
+            scope=keys["scope"],
+            group_size=keys.get("group_size"),
+            statistics=keys["statistics"],
+            rms=keys.get("rms"),
+            search_steps=keys.get("search_steps"),
+            search_floor=keys.get("search_floor"),
+        )
 
     @property
     def converges(self) -> bool:

@@ -12,6 +12,22 @@ from unified_laws.compression.gaussian import Array, Spread
 from unified_laws.compression.projection import Projection
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.scaling import Scaling
+from unified_laws.errors import UsageError
+
+OTHERWISE = "for no quantization take the identity quantizer"
+
+
+def check_bits(owner: str, bits: int, lowest: int, otherwise: str) -> int:
+    """`bits` itself.
+
+    Raises:
+        UsageError: it is no whole number from `lowest` to 8; the text ends with `otherwise`.
+    """
+    if not isinstance(bits, int) or isinstance(bits, bool) or not lowest <= bits <= 8:
+        raise UsageError(
+            f"{owner} bits: got {bits!r}, allowed are whole numbers from {lowest} to 8; {otherwise}"
+        )
+    return bits
 
 
 class GridQuantizer(Quantizer):
