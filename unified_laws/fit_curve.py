@@ -73,7 +73,9 @@ def curve_action(config: Config) -> None:
     laws, settings = read_laws(config), config["curve"]
     rho = {entry.format: (entry.rho, entry.stderr) for entry in laws.capacities}
     rows = _rows_by_source(list(rho), config)
-    types = _types(list(rho)) | {str(k): str(v) for k, v in (settings["types"] or {}).items()}
+    first = next(iter(rows.values()))
+    types = _types(list(rho)) | {str(r["format"]): str(r["type"]) for r in first if r.get("type")}
+    types |= {str(k): str(v) for k, v in (settings["types"] or {}).items()}
     points: dict[str, tuple[CurvePoint, ...]] = {}
     unplaced: tuple[Unplaced, ...] = ()
     for number, (source, own) in enumerate(rows.items()):

@@ -51,6 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_json(place / "laws.json", laws.to_json())
     rows = [{"format": n, "gmse": w, "gmse_activation": a} for n, (w, a) in GMSE.items()]
+    rows[0]["type"] = "integer W"  # as a label that is not ours would need
     write_json(place / "gmse.json", rows)
     return place
 

@@ -20,7 +20,7 @@ PLANTED = {"tanh": (0.85, 0.42, 1.3), "logistic": (0.9, 8.0), "logistic10": (0.8
 
 
 def points(
-    rho: Sequence[float], stderr: float = 0.01, errors: Sequence[float] = ERRORS
+    rho: Sequence[float] | np.ndarray, stderr: float = 0.01, errors: Sequence[float] = ERRORS
 ) -> list[CurvePoint]:
     return [
         CurvePoint(f"f{i}", "integer W", error, math.nan, float(value), stderr)

@@ -353,8 +353,8 @@ def _warnings(
         ]
         if loose:
             found.append(
-                f"{', '.join(loose)} of the law of {row.type} are not identified (at a bound, or "
-                "one standard deviation is more than half the value)"
+                f"not identified in the law of {row.type}: {', '.join(loose)} (at a bound, or one "
+                "standard deviation is more than half the value)"
             )
     unknown = [point.format for point in points if point.type == "unknown"]
     if unknown:

@@ -43,10 +43,10 @@ def fit_cells(design: Design, fit: LogLinearFit, at_dense: Sequence[Cell]) -> tu
         if levels in measured:
             index, cell = measured[levels]
             rho, stderr = cell.rho, cell.stderr
-            own = float(fit.leverage[index])
-            if own < ALONE:
+            pull = float(fit.leverage[index])
+            if pull < ALONE:
                 residual = float(fit.residual[index] * fit.sigma[index])
-                without = value - residual * own / (1.0 - own)
+                without = value - residual * pull / (1.0 - pull)
                 left_out = rho - math.exp(without)
         elif levels == design.dense and at_dense:
             rho, stderr = at_dense[0].rho, at_dense[0].stderr
