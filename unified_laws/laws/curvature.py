@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from unified_laws.laws.estimate import Estimate
 from unified_laws.laws.loss_law import Floats
+from unified_laws.laws.noise import Noise, measure_noise
 from unified_laws.laws.objective import ALPHA, BETA, LOG_A, LOG_B, LOG_E, Objective
 
 # Directions of the scaled J^T J below this share of the largest carry no information in doubles.
@@ -30,39 +30,20 @@ class Curvature:
             (p,); for an E at its lower bound, what it would be if E were free.
         condition: largest over smallest eigenvalue of J^T J over the free parameters, internal
             units (N and D relative to their geometric means); infinite if singular.
-        noise: robust standard deviation of the log residuals, corrected for fitted parameters.
-        degrees_of_freedom: runs minus fitted parameters.
+        noise: of the standardized residuals.
+        jacobian: derivative of log Lhat by the same parameters, standardized, (n, p).
+        leverage: diagonal of the hat matrix over the free parameters, (n,): the share of a run's
+            own residual that the fit takes away (least squares; Belsley, Kuh & Welsch 1980, §2.1).
+        free: parameters that are neither held nor at a bound, (p,).
     """
 
     covariance: Floats
     natural_stderr: Floats
     condition: float
-    noise: float
-    degrees_of_freedom: int
-
-
-def robust_noise(residuals: Floats, num_free: int) -> float:
-    """Standard deviation of Gaussian noise with the same median absolute residual.
-
-    The ``num_free`` smallest residuals are dropped: an absolute-value-like fit sets as many to zero
-    (Maronna, Martin, Yohai, Robust Statistics, 2006, §4.4.2). NaN without degrees of freedom.
-    """
-    left = np.sort(np.abs(residuals))[num_free:]
-    return float(np.median(left) / norm.ppf(0.75)) if left.size else math.nan
-
-
-def huber_inflation(noise: float, delta: float) -> float:
-    """Variance of Huber's estimate over that of least squares under Gaussian noise.
-
-    ``E psi^2 / (sigma E psi')^2`` (Huber, Robust Statistics, 1981, §3.2): 1 for delta >> noise and
-    pi/2 for delta << noise.
-    """
-    ratio = delta / noise if noise > 0 else math.inf
-    if ratio > 8.0:
-        return 1.0
-    inside = 2.0 * float(norm.cdf(ratio)) - 1.0
-    square = inside - 2.0 * ratio * float(norm.pdf(ratio)) + ratio**2 * (1.0 - inside)
-    return square / inside**2
+    noise: Noise
+    jacobian: Floats
+    leverage: Floats
+    free: NDArray[np.bool_]
 
 
 def measure_curvature(estimate: Estimate) -> Curvature:
@@ -70,31 +51,43 @@ def measure_curvature(estimate: Estimate) -> Curvature:
     objective, theta, box = estimate.objective, estimate.theta, estimate.box
     bound = (theta <= box.low + 1e-9) | (theta >= box.high - 1e-9)
     jacobian = objective.jacobian(theta)
-    noise = robust_noise(estimate.residuals, estimate.num_free)
-    variance = noise**2 * huber_inflation(noise, objective.delta)
+    noise = measure_noise(estimate.standardized, estimate.num_free, objective.delta)
+    variance = noise.variance
     # E is judged on its own scale, so that E = 0 is a value like any other.
     irreducible = math.exp(theta[LOG_E])
     jacobian[:, LOG_E] /= irreducible
     free = ~(box.held | bound)
-    covariance = variance * _invert(jacobian, free)
-    natural = np.sqrt(np.diag(_in_table_units(objective, covariance)))
+    covariance = variance * invert_information(jacobian, free)
+    natural = np.sqrt(np.diag(in_table_units(objective, covariance)))
     if bound[LOG_E] and not box.held[LOG_E]:
         freed = free.copy()
         freed[LOG_E] = True
-        natural[LOG_E] = math.sqrt(variance * _invert(jacobian, freed)[LOG_E, LOG_E])
-    jacobian[:, LOG_E] *= irreducible
-    spectrum = np.linalg.eigvalsh(jacobian[:, free].T @ jacobian[:, free])
+        natural[LOG_E] = math.sqrt(variance * invert_information(jacobian, freed)[LOG_E, LOG_E])
+    inner = jacobian.copy()
+    inner[:, LOG_E] *= irreducible
+    spectrum = np.linalg.eigvalsh(inner[:, free].T @ inner[:, free])
     singular = spectrum[0] <= NO_INFORMATION * spectrum[-1]
     return Curvature(
         covariance=covariance,
         natural_stderr=natural,
         condition=math.inf if singular else float(spectrum[-1] / spectrum[0]),
         noise=noise,
-        degrees_of_freedom=objective.num_runs - estimate.num_free,
+        jacobian=jacobian,
+        leverage=_leverage(inner[:, free]),
+        free=free,
     )
 
 
-def _invert(jacobian: Floats, free: NDArray[np.bool_]) -> Floats:
+def _leverage(columns: Floats) -> Floats:
+    """Diagonal of the projection onto the columns, (n,)."""
+    size = np.linalg.norm(columns, axis=0)
+    left, values, _ = np.linalg.svd(columns / np.where(size > 0, size, 1.0), full_matrices=False)
+    known = values**2 > NO_INFORMATION * values[0] ** 2
+    share: Floats = np.square(left[:, known]).sum(axis=1)
+    return np.minimum(share, 1.0)
+
+
+def invert_information(jacobian: Floats, free: NDArray[np.bool_]) -> Floats:
     """Inverse of J^T J over the free columns; infinite variance for what it does not determine."""
     columns = jacobian[:, free]
     size = np.linalg.norm(columns, axis=0)
@@ -109,19 +102,25 @@ def _invert(jacobian: Floats, free: NDArray[np.bool_]) -> Floats:
     return result
 
 
-def _in_table_units(objective: Objective, covariance: Floats) -> Floats:
-    """The same covariance with log A and log B in the table's units of N and D."""
-    result = covariance.copy()
+def in_table_units(objective: Objective, covariance: Floats) -> Floats:
+    """The same covariance with log A and log B in the table's units of N and D.
+
+    ``log A = log A' + alpha mean(log N)``: a parameter with an infinite variance hands it on; what
+    stands beside an infinite variance is NaN.
+    """
+    open_ = np.isinf(np.diag(covariance))
+    turn = np.eye(len(covariance))
     for coefficient, exponent, mean in (
         (LOG_A, ALPHA, objective.mean_log_params),
         (LOG_B, BETA, objective.mean_log_tokens),
     ):
-        own = covariance[coefficient, coefficient]
-        slope = covariance[exponent, exponent]
-        both = covariance[coefficient, exponent]
-        result[coefficient, coefficient] = (
-            own + 2.0 * mean * both + mean**2 * slope
-            if math.isfinite(own) and math.isfinite(slope)
-            else math.inf
-        )
+        turn[coefficient, exponent] = mean
+        open_[coefficient] |= open_[exponent]
+    own = np.arange(len(covariance))
+    finite = covariance.copy()
+    finite[np.isinf(finite)] = 0.0
+    result: Floats = turn @ finite @ turn.T
+    result[open_, :] = math.nan
+    result[:, open_] = math.nan
+    result[own[open_], own[open_]] = math.inf
     return result

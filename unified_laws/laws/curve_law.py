@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unified_laws.errors import UsageError
+from unified_laws.laws.bootstrap import Progress, draw_weights
 from unified_laws.laws.curve_fit import fit_curve
 from unified_laws.laws.curve_forms import FREE, curve_form
 from unified_laws.laws.curve_points import (
@@ -26,7 +27,6 @@ from unified_laws.laws.loss_law import Floats, LossLaw
 from unified_laws.laws.newton import Box
 from unified_laws.laws.robust_descent import RobustMinimum, minimise_huber
 from unified_laws.laws.table import RunTable
-from unified_laws.laws.uncertainty import Progress, draw_weights
 
 NUM_LAW = 5
 LOG_A, LOG_B, LOG_E, ALPHA, BETA = range(NUM_LAW)

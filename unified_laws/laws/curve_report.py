@@ -10,12 +10,12 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from unified_laws.errors import UsageError
+from unified_laws.laws.bootstrap import Progress
 from unified_laws.laws.curve_fit import CurveFit, fit_curve
 from unified_laws.laws.curve_forms import FORMS, FREE
 from unified_laws.laws.curve_law import CurveLawFit, fit_curve_law
 from unified_laws.laws.curve_points import SHARED, CurvePoint, Unplaced, operand_errors
 from unified_laws.laws.table import RunTable
-from unified_laws.laws.uncertainty import Progress
 
 # A parameter with a larger relative standard deviation is called not identified.
 LARGEST_RELATIVE_SD = 0.5

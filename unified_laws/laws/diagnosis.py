@@ -8,10 +8,11 @@ import numpy as np
 
 from unified_laws.laws.curvature import Curvature
 from unified_laws.laws.estimate import Estimate
+from unified_laws.laws.intervals import Intervals
 from unified_laws.laws.loss_law import PARAMETERS, Floats
 from unified_laws.laws.objective import ALPHA, BETA, LOG_A, LOG_E
 from unified_laws.laws.table import RunTable
-from unified_laws.laws.uncertainty import Intervals
+from unified_laws.laws.telling_run import most_telling_run
 
 # A parameter with a larger relative standard error, or a lower end below this share of its value,
 # is called not identified.
@@ -29,8 +30,8 @@ def diagnose(
     """Sentences on what is not identified, not converged or not covered by the runs."""
     return (
         *_design(table),
-        *_irreducible(estimate, curvature, intervals),
-        *_exponents(estimate, intervals),
+        *_irreducible(estimate, curvature, intervals, table),
+        *_exponents(estimate, curvature, table),
         *_bounds(estimate),
         *_optimiser(estimate),
     )
@@ -63,11 +64,14 @@ def _design(table: RunTable) -> list[str]:
     return found
 
 
-def _irreducible(estimate: Estimate, curvature: Curvature, intervals: Intervals) -> list[str]:
+def _irreducible(
+    estimate: Estimate, curvature: Curvature, intervals: Intervals, table: RunTable
+) -> list[str]:
     if estimate.box.held[LOG_E]:
         return []
     value = math.exp(estimate.theta[LOG_E])
-    low, high, stderr = (float(x[LOG_E]) for x in (intervals.low, intervals.high, intervals.stderr))
+    low, high = float(intervals.low[LOG_E]), float(intervals.high[LOG_E])
+    stderr = float(curvature.natural_stderr[LOG_E])
     reasons = []
     if "E" in estimate.at_bound:
         side = "0" if estimate.theta[LOG_E] <= estimate.box.low[LOG_E] + 1e-9 else "its upper bound"
@@ -85,7 +89,8 @@ def _irreducible(estimate: Estimate, curvature: Curvature, intervals: Intervals)
     span = f" [{low:.3g}, {high:.3g}]" if math.isfinite(high) else ""
     return [
         f"E = {value:.3g}{span} is not identified: {'; '.join(reasons)}. Do not extrapolate with "
-        "it; rho changes less, compare with E fixed at a plausible value"
+        "it; rho changes less, compare with E fixed at a plausible value; "
+        + most_telling_run(estimate, curvature, table, LOG_E, "E")
     ]
 
 
@@ -96,13 +101,13 @@ def _correlation(covariance: Floats, i: int, j: int) -> float:
     return float(covariance[i, j] / math.sqrt(scale))
 
 
-def _exponents(estimate: Estimate, intervals: Intervals) -> list[str]:
+def _exponents(estimate: Estimate, curvature: Curvature, table: RunTable) -> list[str]:
     found = []
     for index, term in ((ALPHA, "parameter"), (BETA, "token")):
         name = PARAMETERS[index]
         if estimate.box.held[index]:
             continue
-        value, stderr = float(estimate.theta[index]), float(intervals.stderr[index])
+        value, stderr = float(estimate.theta[index]), float(curvature.natural_stderr[index])
         if name in estimate.at_bound:
             reason = "it sits at a bound"
         elif stderr > LARGEST_RELATIVE_STDERR * value:
@@ -113,7 +118,10 @@ def _exponents(estimate: Estimate, intervals: Intervals) -> list[str]:
             )
         else:
             continue
-        found.append(f"{name} = {value:.3g} is not identified ({reason}): the {term} term is loose")
+        found.append(
+            f"{name} = {value:.3g} is not identified ({reason}): the {term} term is loose; "
+            + most_telling_run(estimate, curvature, table, index, name)
+        )
     return found
 
 

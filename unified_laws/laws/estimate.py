@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unified_laws.errors import UsageError
 from unified_laws.laws.loss_law import PARAMETERS, Floats, LossLaw
-from unified_laws.laws.newton import Box, descend_gradually
+from unified_laws.laws.newton import Box, Descent, descend, descend_gradually
 from unified_laws.laws.objective import (
     ALPHA,
     BETA,
@@ -30,6 +31,13 @@ EXPONENTS = (1e-4, 4.0)
 CAPACITIES = (1e-4, 1e3)
 # Two descents found the same optimum when their objectives agree to this relative tolerance.
 SAME_OPTIMUM = 1e-6
+# Two least-squares descents met when no parameter differs by more (logarithms and exponents).
+SAME_POINT = 1e-3
+SMOOTH_STEPS = 100
+KINDS = ("huber", "least_squares", "least_absolute")
+# Least absolute deviations is Huber this far below any noise of a loss, in units of log loss: the
+# sum of absolute residuals then exceeds its minimum by n/2 times this at most.
+NEARLY_ABSOLUTE = 1e-6
 FIXABLE = {"alpha": ALPHA, "beta": BETA, "E": LOG_E}
 
 
@@ -75,6 +83,11 @@ class Estimate:
         return residuals
 
     @property
+    def standardized(self) -> Floats:
+        """Log residuals divided by the runs' scales and whitened, (n,)."""
+        return self.objective.standardize(self.residuals)
+
+    @property
     def num_free(self) -> int:
         """Parameters that were fitted rather than held."""
         return int((~self.box.held).sum())
@@ -87,6 +100,8 @@ def estimate_law(
     delta: float,
     starts: int,
     fixed: Mapping[str, float],
+    kind: str = "huber",
+    scale: Floats | None = None,
 ) -> Estimate:
     """Fit A, B, E, alpha, beta and one rho per compressed format together.
 
@@ -100,12 +115,17 @@ def estimate_law(
         delta: Huber threshold on the log residual; ``inf`` is least squares.
         starts: number of starting points.
         fixed: alpha, beta or E by name, held at the given value.
+        kind: "huber", "least_squares" or "least_absolute"; the latter two do not use ``delta``.
+        scale: noise of each run relative to the others, (n,); None if all are alike.
 
     Raises:
         UsageError: an argument is out of range, or there are fewer runs than parameters.
     """
+    delta = effective_delta(kind, delta)
     _check_arguments(table, dense=dense, delta=delta, starts=starts, fixed=fixed)
     objective = make_objective(table, dense=dense, delta=delta)
+    if scale is not None:
+        objective = replace(objective, scale=scale)
     box, held = _make_box(objective, fixed)
     num_free = int((~box.held).sum())
     if objective.num_runs < num_free:
@@ -116,8 +136,7 @@ def estimate_law(
             "add runs, drop formats, or fix E, alpha or beta"
         )
     start = make_starts(objective, box, held, starts)
-    weights = np.ones((starts, objective.num_runs))
-    descent = descend_gradually(objective, start, weights, box, least_squares=True)
+    descent, share = _descend_all(objective, start, box)
     best = int(np.argmin(descent.value))
     value = float(descent.value[best])
     # A perfect fit has an objective of rounding errors: those all count as one optimum.
@@ -128,9 +147,69 @@ def estimate_law(
         theta=descent.theta[best],
         value=value,
         starts=starts,
-        starts_at_best=int((descent.value <= limit).sum()),
+        starts_at_best=int(share[descent.value <= limit].sum()),
         converged=bool(descent.converged[best]),
         at_bound=_at_bound(objective, box, descent.theta[best]),
+    )
+
+
+def _descend_all(
+    objective: Objective, start: Floats, box: Box
+) -> tuple[Descent, NDArray[np.int64]]:
+    """Descend from every start; starts that meet on the way go on as one, counted.
+
+    Least squares first, as it has no kinks; from one least-squares optimum on, the way down to the
+    objective's own threshold is the same for all who reached it.
+    """
+    smooth = replace(objective, delta=math.inf)
+    weights = np.ones((len(start), objective.num_runs))
+    first = descend(smooth, start, weights, box, max_steps=SMOOTH_STEPS)
+    order = np.argsort(first.value, kind="stable")
+    chosen: list[int] = []
+    count: list[int] = []
+    for row in order:
+        if chosen and first.converged[row] and first.converged[chosen[-1]]:
+            last = chosen[-1]
+            near = first.value[row] <= first.value[last] * (1.0 + SAME_OPTIMUM)
+            if near and np.abs(first.theta[row] - first.theta[last]).max() < SAME_POINT:
+                count[-1] += 1
+                continue
+        chosen.append(int(row))
+        count.append(1)
+    descent = descend_gradually(
+        objective, first.theta[chosen], weights[: len(chosen)], box, least_squares=False
+    )
+    return descent, np.array(count, dtype=np.int64)
+
+
+def effective_delta(kind: str, delta: float) -> float:
+    """The Huber threshold that stands for the objective.
+
+    Raises:
+        UsageError: unknown objective.
+    """
+    if kind == "huber":
+        return delta
+    if kind == "least_squares":
+        return math.inf
+    if kind == "least_absolute":
+        return NEARLY_ABSOLUTE
+    raise UsageError(f"objective is {kind!r}; allowed is {', '.join(KINDS)}")
+
+
+def refine(estimate: Estimate) -> Estimate:
+    """The same fit after its objective (or its point) has changed: one descent from its point."""
+    weights = np.ones((1, estimate.objective.num_runs))
+    descent = descend_gradually(
+        estimate.objective, estimate.theta[None], weights, estimate.box, least_squares=False
+    )
+    theta = descent.theta[0]
+    return replace(
+        estimate,
+        theta=theta,
+        value=float(descent.value[0]),
+        converged=bool(descent.converged[0]),
+        at_bound=_at_bound(estimate.objective, estimate.box, theta),
     )
 
 

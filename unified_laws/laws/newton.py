@@ -46,6 +46,12 @@ class Minimised(Protocol):
     def residuals(self, theta: Floats) -> Floats:
         """Log residuals at S points, (S, n)."""
 
+    def standardize(self, residuals: Floats) -> Floats:
+        """Residuals in units of their known noise, as the Huber threshold sees them, (S, n)."""
+
+    def bend(self, here: Floats, step: Floats) -> Floats | None:
+        """Where a step leads in coordinates that straighten the law's valley; None without any."""
+
     def value(self, theta: Floats, weights: Floats) -> Floats:
         """Objective at S points, (S,)."""
 
@@ -98,15 +104,27 @@ def _solve(matrix: Floats, damping: Floats, gradient: Floats, stuck: Bools) -> F
 
 
 def descend(
-    objective: Minimised, start: Floats, weights: Floats, box: Box, *, max_steps: int
+    objective: Minimised,
+    start: Floats,
+    weights: Floats,
+    box: Box,
+    *,
+    max_steps: int,
+    pinned: Bools | None = None,
+    tolerance: float = 0.0,
 ) -> Descent:
     """Minimise from each row of ``start`` (S, p); ``weights`` is (S, n).
+
+    ``pinned`` (S, p) keeps further parameters at their start value, row by row; a descent ends when
+    a further step promises less than ``tolerance``, or less than rounding allows.
 
     Levenberg damping (Marquardt's scaling) around the exact Hessian; where that is not a descent
     direction, the majorizer takes its place. Rows that have converged leave the computation.
     """
-    theta = np.clip(start, box.low, box.high)
-    theta[:, box.held] = start[:, box.held]
+    kept = np.broadcast_to(box.held, start.shape)
+    if pinned is not None:
+        kept = kept | pinned
+    theta = np.where(kept, start, np.clip(start, box.low, box.high))
     value = objective.value(theta, weights)
     gain = np.full(len(theta), np.inf)
     converged = np.zeros(len(theta), dtype=np.bool_)
@@ -116,7 +134,7 @@ def descend(
     while rows.size and steps < max_steps:
         here, weight = theta[rows], weights[rows]
         at = objective.derivatives(here, weight)
-        stuck = box.held | ((here <= box.low) & (at.gradient > 0))
+        stuck = kept[rows] | ((here <= box.low) & (at.gradient > 0))
         stuck |= (here >= box.high) & (at.gradient < 0)
         scale = np.diagonal(at.majorizer, axis1=1, axis2=2)
         floor = 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300
@@ -138,6 +156,13 @@ def descend(
         ]
         trial = np.where(stuck, here, np.clip(here + step, box.low, box.high))
         trial_value = objective.value(trial, weight)
+        ahead = objective.bend(here, step)
+        if ahead is not None:
+            bent = np.where(stuck, here, np.clip(ahead, box.low, box.high))
+            bent_value = objective.value(bent, weight)
+            lower = bent_value < trial_value
+            trial = np.where(lower[:, None], bent, trial)
+            trial_value = np.where(lower, bent_value, trial_value)
         better = trial_value < at.value
         theta[rows] = np.where(better[:, None], trial, here)
         value[rows] = np.where(better, trial_value, at.value)
@@ -145,7 +170,7 @@ def descend(
         damping[rows] = np.where(
             better, np.maximum(damping[rows] / 5, 1e-12), np.minimum(damping[rows] * 4, 1e10)
         )
-        small = promised <= GAIN * at.value + GAIN_PER_RUN * objective.num_runs
+        small = promised <= GAIN * at.value + GAIN_PER_RUN * objective.num_runs + tolerance
         done = small & (damping[rows] < 1e-1)
         converged[rows] = done
         rows = rows[~(done | (damping[rows] >= 1e10))]
@@ -154,7 +179,14 @@ def descend(
 
 
 def descend_gradually(
-    objective: Minimised, start: Floats, weights: Floats, box: Box, *, least_squares: bool
+    objective: Minimised,
+    start: Floats,
+    weights: Floats,
+    box: Box,
+    *,
+    least_squares: bool,
+    pinned: Bools | None = None,
+    tolerance: float = 0.0,
 ) -> Descent:
     """Minimise with the Huber threshold halved step by step down to the objective's own.
 
@@ -168,15 +200,40 @@ def descend_gradually(
         box: bounds.
         least_squares: begin with delta = inf (cold starts); otherwise with delta at the size of the
             residuals (warm starts).
+        pinned: parameters kept at their start value, (S, p).
+        tolerance: of the objective; see `descend`.
     """
     theta = start
     if least_squares and np.isfinite(objective.delta):
         theta = descend(
-            replace(objective, delta=np.inf), theta, weights, box, max_steps=STAGE_STEPS
+            replace(objective, delta=np.inf),
+            theta,
+            weights,
+            box,
+            max_steps=STAGE_STEPS,
+            pinned=pinned,
+            tolerance=tolerance,
         ).theta
-    size = np.sqrt(np.square(objective.residuals(theta)).mean(axis=1).min())
+    standardized = objective.standardize(objective.residuals(theta))
+    size = np.sqrt(np.square(standardized).mean(axis=1).min())
     halvings = 0 if size <= objective.delta else int(np.ceil(np.log2(2.0 * size / objective.delta)))
     for power in range(min(halvings, MOST_HALVINGS), 0, -1):
         wider = replace(objective, delta=objective.delta * 2.0**power)
-        theta = descend(wider, theta, weights, box, max_steps=STAGE_STEPS).theta
-    return descend(objective, theta, weights, box, max_steps=LAST_STEPS)
+        theta = descend(
+            wider,
+            theta,
+            weights,
+            box,
+            max_steps=STAGE_STEPS,
+            pinned=pinned,
+            tolerance=tolerance,
+        ).theta
+    return descend(
+        objective,
+        theta,
+        weights,
+        box,
+        max_steps=LAST_STEPS,
+        pinned=pinned,
+        tolerance=tolerance,
+    )

@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from unified_laws.errors import UsageError
+from unified_laws.laws.block_effect import VarianceComponents
+from unified_laws.laws.covariance import ParameterCovariance
+from unified_laws.laws.diagnostics import Diagnostics
+from unified_laws.laws.intervals import MethodInterval
 from unified_laws.laws.loss_law import PARAMETERS, LossLaw
 from unified_laws.laws.quality import FitQuality, Residual
+from unified_laws.laws.replicates import Replicates
+from unified_laws.laws.summary import summarize
 from unified_laws.laws.table import LeftOut
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,15 @@ class LawsResult:
         fixed: parameters held, by name.
         left_out: runs of the file that were not used.
         residuals: one per run, in the table's order.
+        covariance: joint, of the law's parameters and every log rho, from curvature; unknown in a
+            laws.json of an earlier version.
+        objective: huber, least_squares or least_absolute.
+        interval: method of the intervals in ``capacities`` and ``law_intervals``.
+        intervals: of every parameter by every method; empty in an earlier version's laws.json.
+        weights: "val_loss_stderr" if known standard errors weighted the runs.
+        components: variance components where a random effect was fitted.
+        replicates: noise between seeds of one configuration where any was repeated.
+        diagnostics: of runs and drifts; None in an earlier version's laws.json.
     """
 
     law: LossLaw
@@ -74,6 +91,14 @@ class LawsResult:
     fixed: tuple[tuple[str, float], ...]
     left_out: tuple[LeftOut, ...]
     residuals: tuple[Residual, ...]
+    covariance: ParameterCovariance
+    objective: str
+    interval: str
+    intervals: tuple[MethodInterval, ...]
+    weights: str | None
+    components: VarianceComponents | None
+    replicates: Replicates | None
+    diagnostics: Diagnostics | None
 
     def capacity(self, name: str) -> Capacity:
         """Capacity of one format.
@@ -103,6 +128,14 @@ class LawsResult:
             "fixed": dict(self.fixed),
             "left_out": [asdict(entry) for entry in self.left_out],
             "residuals": [asdict(entry) for entry in self.residuals],
+            "covariance": self.covariance.to_json(),
+            "objective": self.objective,
+            "interval": self.interval,
+            "intervals": [asdict(entry) for entry in self.intervals],
+            "weights": self.weights,
+            "components": asdict(self.components) if self.components else None,
+            "replicates": asdict(self.replicates) if self.replicates else None,
+            "diagnostics": self.diagnostics.to_json() if self.diagnostics else None,
         }
         cleaned: dict[str, Any] = _nulls(content)
         return cleaned
@@ -137,6 +170,23 @@ class LawsResult:
                 fixed=tuple(content["fixed"].items()),
                 left_out=tuple(LeftOut(**entry) for entry in content["left_out"]),
                 residuals=tuple(Residual(**_numbers(entry)) for entry in content["residuals"]),
+                covariance=ParameterCovariance.from_json(
+                    content.get("covariance"),
+                    [e["format"] for e in content["capacities"] if e["format"] != content["dense"]],
+                ),
+                objective=content.get("objective", "huber"),
+                interval=content.get("interval", "bootstrap"),
+                intervals=tuple(
+                    MethodInterval(**_numbers(entry)) for entry in content.get("intervals", ())
+                ),
+                weights=content.get("weights"),
+                components=_optional(VarianceComponents, content.get("components")),
+                replicates=_optional(Replicates, content.get("replicates")),
+                diagnostics=(
+                    Diagnostics.from_json(content["diagnostics"])
+                    if content.get("diagnostics")
+                    else None
+                ),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
@@ -144,30 +194,23 @@ class LawsResult:
                 "write it again with the fit command"
             ) from error
 
+    def interval_of(self, parameter: str, method: str) -> MethodInterval:
+        """Interval of A, B, E, alpha, beta or "rho of <format>" by one method.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for entry in self.intervals:
+            if (entry.parameter, entry.method) == (parameter, method):
+                return entry
+        known = sorted({f"{entry.parameter} by {entry.method}" for entry in self.intervals})
+        raise UsageError(
+            f"the fit has no interval of {parameter!r} by {method!r}; it has {', '.join(known)}"
+        )
+
     def summary(self) -> str:
-        """Readable table of the capacities, the law and the warnings."""
-        width = max(len("format"), *(len(entry.format) for entry in self.capacities))
-        lines = [f"{'format':<{width}}  runs     rho   95 % interval    stderr"]
-        lines += [
-            f"{entry.format:<{width}}  {entry.runs:>4}  {entry.rho:6.3f}  "
-            f"[{entry.low:6.3f}, {entry.high:6.3f}]  {entry.stderr:6.3f}"
-            for entry in self.capacities
-        ]
-        lines += ["", "L(N, D) = A (N rho)^-alpha + B D^-beta + E"]
-        lines += [
-            f"  {entry.name:<5} = {entry.value:<10.4g} [{entry.low:.4g}, {entry.high:.4g}]"
-            for entry in self.law_intervals
-        ]
-        fit = self.fit
-        lines += [
-            "",
-            f"{self.num_runs} runs, rms log residual {fit.rmse_log:.2e}, "
-            f"{fit.starts_at_best} of {fit.starts} starts at the best optimum, "
-            f"condition {fit.condition:.2g}",
-        ]
-        lines += [f"left out: {entry.runs} ({entry.reason})" for entry in self.left_out]
-        lines += [f"warning: {text}" for text in fit.warnings]
-        return "\n".join(lines)
+        """Readable table of the capacities, the law, the noise and the warnings."""
+        return summarize(self)
 
 
 def _nulls(value: Any) -> Any:
@@ -179,6 +222,10 @@ def _nulls(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _optional(kind: type[T], entry: Mapping[str, Any] | None) -> T | None:
+    return None if entry is None else kind(**_numbers(entry))
 
 
 def _numbers(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def make_starts(objective: Objective, box: Box, held: Floats, count: int) -> Flo
     share = _spread(cover[:, 2], SHARE_OF_MIN_LOSS, logarithmic=False)
     theta[:, LOG_E] = np.log(np.maximum(share * loss.min(), np.exp(box.low[LOG_E])))
     theta[:, :NUM_LAW] = np.where(box.held[:NUM_LAW], held[:NUM_LAW], theta[:, :NUM_LAW])
-    dense = objective.one_hot.sum(axis=1) == 0
+    dense = objective.design.sum(axis=1) == 0
     first, second = _coefficients(objective, theta, dense, loss)
     theta[:, LOG_A], theta[:, LOG_B] = np.log(first), np.log(second)
     theta[:, NUM_LAW:] = _capacities(objective, theta, loss)
@@ -75,6 +75,6 @@ def _capacities(objective: Objective, theta: Floats, loss: Floats) -> Floats:
     second = np.exp(theta[:, [LOG_B]] - theta[:, [BETA]] * objective.log_tokens)
     left = np.maximum(loss - np.exp(theta[:, [LOG_E]]) - second, 1e-3 * loss)
     log_rho = (theta[:, [LOG_A]] - np.log(left)) / theta[:, [ALPHA]] - objective.log_params
-    members = [objective.one_hot[:, i] > 0 for i in range(len(objective.formats))]
+    members = [objective.design[:, i] > 0 for i in range(len(objective.formats))]
     medians = [np.median(log_rho[:, member], axis=1) for member in members]
     return np.column_stack(medians) if medians else np.zeros((len(theta), 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -57,7 +57,7 @@ class RunTable:
         seed: seed of the run, -1 if unknown, (n,).
         epochs: passes over the training data, NaN if unknown, (n,).
         val_loss_stderr: standard error of val_loss in nats, or None if the file has no such column.
-            It is carried along and does not weight the fit.
+            It weights the fit where that is asked for (``weights=val_loss_stderr``).
         left_out: runs of the file that are not here, with reasons.
         warnings: remarks on the rows, one sentence each.
         covariates: those of `COVARIATES` that the file has, NaN where a run leaves it open, (n,).
@@ -90,14 +90,16 @@ def read_runs(
     columns: Mapping[str, str] = NO_COLUMNS,
     dense: str = "bf16",
     allow_repeated: bool = False,
+    reference: str | None = None,
 ) -> RunTable:
     """Read a table of runs from CSV, JSONL or a JSON list.
 
     Args:
         path: the file; ``.json`` is a list, ``.jsonl`` one object per line, anything else CSV.
         columns: our name -> the file's name, for columns that are called otherwise.
-        dense: label of the uncompressed format, which must be present.
+        dense: label of the uncompressed format, which must be present unless there is a reference.
         allow_repeated: keep runs that saw their data more than once (epochs > 1).
+        reference: format that stands in with rho = 1 where no run is dense; said in the warnings.
 
     Raises:
         UsageError: the file cannot be read, a column is missing, a value is impossible, fewer than
@@ -114,6 +116,7 @@ def read_runs(
     content = read_rows(path)
     _check_columns(path, content.columns, names, columns)
     left_out: Counter[str] = Counter()
+    seen: set[str] = set()
     kept: list[tuple[Row, float]] = []
     for row in content.rows:
         status = row.values.get(names["status"], FINISHED)
@@ -124,6 +127,12 @@ def read_runs(
         if epochs > 1.0 and not allow_repeated:
             left_out["repeated data (epochs > 1); allow_repeated keeps them"] += 1
             continue
+        # Only a row that says which run it is can be known to be the same run twice.
+        content_of_row = repr(row.values)
+        if names["seed"] in row.values and content_of_row in seen:
+            left_out["the same row, seed and all, as an earlier one"] += 1
+            continue
+        seen.add(content_of_row)
         kept.append((row, epochs))
     reasons = tuple(LeftOut(reason, runs) for reason, runs in left_out.items())
     table = RunTable(
@@ -146,8 +155,19 @@ def read_runs(
             if names[ours] in content.columns
         },
     )
-    _check_enough(path, table, dense)
-    return table
+    _check_enough(path, table, dense, reference)
+    if dense in table.formats:
+        return table
+    remark = (
+        f"no run of the dense format {dense!r}: every rho is relative to {reference}, whose rho is "
+        "set to 1"
+    )
+    return replace(table, warnings=(remark, *table.warnings))
+
+
+def baseline(table: RunTable, *, dense: str, reference: str | None) -> str:
+    """The format with rho = 1: the dense one, or the reference where no run is dense."""
+    return dense if dense in table.formats or reference is None else reference
 
 
 def _check_columns(
@@ -178,7 +198,7 @@ def _duplicates(rows: list[Row], names: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _check_enough(path: Path, table: RunTable, dense: str) -> None:
+def _check_enough(path: Path, table: RunTable, dense: str, reference: str | None) -> None:
     gone = sum(entry.runs for entry in table.left_out)
     if len(table) < 2:
         why = "".join(f"; {entry.runs} left out: {entry.reason}" for entry in table.left_out)
@@ -186,9 +206,11 @@ def _check_enough(path: Path, table: RunTable, dense: str) -> None:
             f"{path} has {len(table)} usable run(s) of {len(table) + gone}{why}; a law needs "
             "several sizes and several token counts; add runs"
         )
-    if dense not in table.formats:
+    if baseline(table, dense=dense, reference=reference) not in table.formats:
         present = ", ".join(sorted(set(table.formats)))
         raise UsageError(
-            f"{path} has no run of the dense format {dense!r}; it has {present}; "
-            "say which of them is uncompressed with dense=<label>, or add dense runs"
+            f"{path} has no run of the dense format {dense!r}"
+            + (f" nor of the reference {reference!r}" if reference is not None else "")
+            + f"; it has {present}; say which of them is uncompressed with dense=<label>, or to "
+            "which of them every rho shall be relative with reference=<label>"
         )

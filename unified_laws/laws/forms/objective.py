@@ -46,6 +46,10 @@ class FormObjective:
         """Residuals in units of their known noise: as they are, every run counts the same."""
         return residuals
 
+    def bend(self, here: Floats, step: Floats) -> None:
+        """None: which coordinates straighten its valley is not known of a law in general."""
+        del here, step
+
     def value(self, theta: Floats, weights: Floats) -> Floats:
         """Objective at each of S points, (S,); ``weights`` is (S, n) or (n,)."""
         return huber(self.residuals(theta), weights, self.delta)

@@ -1,0 +1,69 @@
+"""Which one further run would say most about a parameter that is not identified."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from unified_laws.laws.curvature import Curvature, invert_information
+from unified_laws.laws.estimate import Estimate
+from unified_laws.laws.objective import LOG_E
+from unified_laws.laws.table import RunTable
+
+# Candidates: dense runs up to four times outside the sizes and token counts there are, in factors
+# of two, for at most four times the FLOPs (6 N D) of the dearest run so far.
+OUTSIDE, FACTOR, DEARER = 4.0, 2.0, 4.0
+
+
+def most_telling_run(
+    estimate: Estimate, curvature: Curvature, table: RunTable, parameter: int, name: str
+) -> str:
+    """A sentence naming the dense run that shrinks the standard error of ``parameter`` most."""
+    objective = estimate.objective
+    dearest = float((table.num_params * table.num_tokens).max())
+    candidates = np.array(
+        [
+            (n, d)
+            for n in _around(table.num_params)
+            for d in _around(table.num_tokens)
+            if n * d <= DEARER * dearest * (1 + 1e-9)
+        ]
+    )
+    trial = replace(
+        objective,
+        log_params=np.log(candidates[:, 0]) - objective.mean_log_params,
+        log_tokens=np.log(candidates[:, 1]) - objective.mean_log_tokens,
+        log_loss=np.zeros(len(candidates)),
+        design=np.zeros((len(candidates), objective.design.shape[1])),
+        scale=None,
+        whiten=None,
+    )
+    rows = trial.jacobian(estimate.theta)
+    rows[:, LOG_E] /= math.exp(estimate.theta[LOG_E])
+    free = curvature.free.copy()
+    free[parameter] = True
+    variance = np.array(
+        [
+            invert_information(np.vstack([curvature.jacobian, row]), free)[parameter, parameter]
+            for row in rows
+        ]
+    )
+    best = int(variance.argmin())
+    noise = curvature.noise.variance
+    if not math.isfinite(variance[best]) or not noise > 0:
+        return f"no single dense run within four times the sizes so far would tell {name}"
+    before = math.sqrt(noise * invert_information(curvature.jacobian, free)[parameter, parameter])
+    n, d = candidates[best]
+    return (
+        f"of {len(candidates)} further dense runs the one with N = {n:.3g} and D = {d:.3g} would "
+        f"tell most: standard error of {name} {before:.2g} -> {math.sqrt(noise * variance[best]):.2g}"
+    )
+
+
+def _around(values: np.ndarray) -> np.ndarray:
+    low, high = float(values.min()) / OUTSIDE, float(values.max()) * OUTSIDE
+    count = 1 + math.ceil(math.log(high / low) / math.log(FACTOR))
+    result: np.ndarray = np.geomspace(low, high, count)
+    return result
