@@ -158,8 +158,8 @@ def _scale(table: RunTable, weights: str | None) -> Floats | None:
     known = table.val_loss_stderr
     if known is None:
         raise UsageError(
-            "weights=val_loss_stderr needs a column val_loss_stderr, and the table has none; map it "
-            "with columns={val_loss_stderr:<its name>}, or set weights=null"
+            "weights=val_loss_stderr needs a column val_loss_stderr, and the table has none; map "
+            "it with columns={val_loss_stderr:<its name>}, or set weights=null"
         )
     missing = int((~(np.isfinite(known) & (known > 0))).sum())
     if missing:

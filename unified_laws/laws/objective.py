@@ -209,8 +209,8 @@ class Objective:
             own = np.arange(size)
             result[:, own, own] = weights @ self.design**2
             return result
-        result = (weights[:, None, :] * self.design.T) @ self.design
-        return result
+        full: Floats = (weights[:, None, :] * self.design.T) @ self.design
+        return full
 
     def _subtract_curvature(
         self, hessian: Floats, score: Floats, log_capacity: Floats, alpha: Floats

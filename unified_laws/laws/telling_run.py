@@ -58,7 +58,8 @@ def most_telling_run(
     n, d = candidates[best]
     return (
         f"of {len(candidates)} further dense runs the one with N = {n:.3g} and D = {d:.3g} would "
-        f"tell most: standard error of {name} {before:.2g} -> {math.sqrt(noise * variance[best]):.2g}"
+        f"tell most: standard error of {name} {before:.2g} -> "
+        f"{math.sqrt(noise * variance[best]):.2g}"
     )
 
 

@@ -35,8 +35,8 @@ def say_noise(
         ratio = sigma / stated
         if ratio > NOTABLE_RATIO or ratio < 1.0 / NOTABLE_RATIO:
             found.append(
-                f"the runs scatter {ratio:.2g} times their stated standard errors: those weight the "
-                "runs against each other, the intervals follow the scatter"
+                f"the runs scatter {ratio:.2g} times their stated standard errors: those weight "
+                "the runs against each other, the intervals follow the scatter"
             )
     return tuple(found)
 
