@@ -153,5 +153,5 @@ def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"curve\.starts is 0"):
         curve_action(compose("fit", ["laws=laws.json", "curve.starts=0"]))
     done = run_module("fit", "action=factor", "runs=a")
-    assert_one_line_error(done, ["unknown action 'factor'", "fit, curve, factorize"])
+    assert_one_line_error(done, ["unknown action 'factor'", "fit, compare, curve, factorize"])
     assert not list(tmp_path.iterdir())
