@@ -66,22 +66,20 @@ def with_loss(log_loss: Floats) -> RunTable:
     table = make_table(formats, num_params, num_tokens, np.exp(log_loss))
     # Group sizes that follow neither N nor D nor the format.
     index = np.arange(len(rows))
-    group = 2.0 ** (4 + 2 * ((index + index // 3 + index // 12) % 3))
+    group = np.exp2(4.0 + 2.0 * ((index + index // 3 + index // 12) % 3)).astype(np.float64)
     group[np.array(formats) == "bf16"] = np.nan
     return replace(table, covariates={"group_size": group})
 
 
 def reordered(table: RunTable, order: NDArray[np.intp]) -> RunTable:
     """The same runs in another order."""
-    return replace(
-        table,
-        formats=tuple(table.formats[i] for i in order),
-        **{
-            name: getattr(table, name)[order]
-            for name in ("num_params", "num_tokens", "val_loss", "seed", "epochs")
-        },
-        covariates={name: values[order] for name, values in table.covariates.items()},
-    )
+    moved = {
+        name: getattr(table, name)[order]
+        for name in ("num_params", "num_tokens", "val_loss", "seed", "epochs")
+    }
+    covariates = {name: values[order] for name, values in table.covariates.items()}
+    formats = tuple(table.formats[i] for i in order)
+    return replace(table, formats=formats, covariates=covariates, **moved)
 
 
 def grid() -> Observations:

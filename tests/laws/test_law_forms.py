@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from unified_laws.laws.forms.catalogue import all_forms, pick_forms
 from unified_laws.laws.forms.estimation import estimate_form, threshold
 from unified_laws.laws.forms.objective import FormObjective
 from unified_laws.laws.forms.observations import DENSE_VALUE, LIMITS, observe
+from unified_laws.laws.loss_law import Floats
 from unified_laws.laws.table import COVARIATES, RunTable, read_runs
 
 FORMS = all_forms()
@@ -127,7 +129,7 @@ def test_row_order_and_units_change_nothing(form: LawForm) -> None:
             form,
             observe(t, dense="bf16", by_format=FORMATS),
             delta=1e-3,
-            starts=8,
+            starts=4,
             seed=0,
         )
         for t in (table, shuffled, scaled)
@@ -189,8 +191,13 @@ def test_least_squares_against_scipy() -> None:
     form = FORMS["nested"]
     runs = observe(planted(form, 3e-3), dense="bf16", by_format=FORMATS)
     found = estimate_form(form, runs, delta=threshold("least_squares", 1.0), starts=16, seed=0)
+
+    def residuals(theta: Floats) -> Floats:
+        found: Floats = form.log_loss(theta[None], runs)[0] - runs.log_loss
+        return found
+
     oracle = least_squares(
-        lambda theta: form.log_loss(theta[None], runs)[0] - runs.log_loss,
+        residuals,
         planted_theta(form, runs),
         xtol=1e-15,
         ftol=1e-15,
@@ -221,7 +228,7 @@ def test_least_absolute_against_an_exact_corner() -> None:
     size, many = columns.max(axis=0), len(loss)
     # Relative instead of log residuals: the same to first order, so close but not identical.
     slack = np.eye(many)
-    solved = linprog(
+    solved: Any = linprog(
         np.r_[np.zeros(2), np.ones(many)],
         A_ub=np.block([[columns / size, -slack], [-columns / size, -slack]]),
         b_ub=np.r_[right, -right],

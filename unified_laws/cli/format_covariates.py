@@ -8,7 +8,7 @@ from unified_laws.cli.build import load_format
 from unified_laws.cli.registry import format_config
 from unified_laws.compression.quantizer.identity import DENSE_BITS
 
-# A scale per channel counts as this block size (log2 of it is 13.1567; arXiv:2501.02423, §4).
+# A scale per channel counts as this block size (log2 of it is 13.1567; arXiv:2501.02423).
 CHANNEL_BLOCK = 2.0**13.1567
 
 

@@ -22,7 +22,7 @@ from unified_laws.laws.forms.observations import Observations
 
 @final
 class Chinchilla(LawForm):
-    """arXiv:2203.15556, eq. 2; tied, it is the over-training law of arXiv:2403.08540, eq. 4.
+    """arXiv:2203.15556, eq. 2; tied, it is the over-training law of arXiv:2403.08540.
 
     ``E + (a M^eta + b M^-eta) C^-eta`` with M = D/N and C = 6ND is the tied law with
     alpha = beta = 2 eta.
@@ -39,7 +39,7 @@ class Chinchilla(LawForm):
             if tied
             else "A N^-alpha + B D^-beta + E, whatever the format"
         )
-        self.source = "arXiv:2403.08540 eq. 4" if tied else "arXiv:2203.15556 eq. 2"
+        self.source = "arXiv:2403.08540" if tied else "arXiv:2203.15556 eq. 2"
 
     def parameters(self, runs: Observations) -> tuple[Parameter, ...]:  # noqa: ARG002
         """Five, or four with one exponent."""

@@ -101,6 +101,7 @@ def estimate_form(
     starts: int,
     seed: int,
     fixed: Mapping[str, float] = NOTHING_FIXED,
+    weights: Floats | None = None,
 ) -> FormEstimate:
     """Minimise the sum of Huber losses of the log residuals over the constants of a law.
 
@@ -112,6 +113,8 @@ def estimate_form(
         seed: of the starting points.
         fixed: constants held, by name (rho[int4] for one per format), N in parameters and D in
             tokens. A coefficient can be held only together with its exponents.
+        weights: of the runs in the sum, (n,); equal without. ``L^2`` with least squares weighs
+            residuals as those of the loss itself.
 
     Raises:
         UsageError: an argument is out of range, the law does not apply to the runs, or there are
@@ -133,13 +136,18 @@ def estimate_form(
     start = np.where(box.held, held, draw_starts(form, runs, starts, seed))
     start = np.where(box.held, held, form.prepare(start, runs))
     start[:, ~box.held] = np.clip(start, box.low, box.high)[:, ~box.held]
-    weights = np.ones((starts, len(runs)))
-    descent = descend_gradually(objective, start, weights, box, least_squares=True)
+    shares = np.ones(len(runs)) if weights is None else weights
+    if shares.shape != (len(runs),) or not bool((np.isfinite(shares) & (shares > 0)).all()):
+        raise UsageError(
+            f"weights must be one finite number above zero for each of {len(runs)} runs"
+        )
+    each = np.tile(shares, (starts, 1))
+    descent = descend_gradually(objective, start, each, box, least_squares=True)
     order = _distinct(descent.value)
     polished = descend(
         replace(objective, exact=True),
         descent.theta[order],
-        weights[order],
+        each[order],
         box,
         max_steps=POLISH_STEPS,
     )

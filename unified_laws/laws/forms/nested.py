@@ -36,7 +36,7 @@ class Nested(LawForm):
         capacities: which of eff_N and eff_D every compressed format has.
     """
 
-    source = "arXiv:2505.14669 eq. 2; arXiv:2502.08606"
+    source = "arXiv:2505.14669, table 6; arXiv:2502.08606"
 
     def __init__(self, name: str, *capacities: str) -> None:
         self.name, self.capacities = name, capacities

@@ -32,7 +32,7 @@ class Precision(CapacityForm):
     """
 
     needs = ("weight_bits",)
-    source = "arXiv:2411.04330 eq. 3 and appendix K"
+    source = "arXiv:2411.04330, appendix K"
 
     def __init__(self, *, offset: bool) -> None:
         self.offset = offset

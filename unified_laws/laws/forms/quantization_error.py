@@ -38,7 +38,7 @@ class QuantizationError(LawForm):
 
     name = "quantization_error"
     formula = "A N^-alpha + B D^-beta + E + k[f] D^gamma_D [(log2 G)^gamma_G] / N^gamma_N"
-    source = "arXiv:2505.14302 eq. 5"
+    source = "arXiv:2505.14302"
 
     def parameters(self, runs: Observations) -> tuple[Parameter, ...]:
         """Five of the base law, then those of the damage."""
