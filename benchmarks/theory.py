@@ -146,7 +146,7 @@ def measure(name: str, text: Path, steps: int, cache: str, eps: float) -> dict[s
             )
         optimizer.zero_grad()
         loss = F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten())
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         loss.backward()
         optimizer.step()
     setting = Setting(

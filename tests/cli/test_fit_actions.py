@@ -68,7 +68,7 @@ def test_curves_from_the_command_line(folder: Path) -> None:
         f"laws={folder / 'laws.json'}",
         f"gmse={folder / 'gmse.json'}",
         f"out={folder / 'cli'}",
-        "curve.bootstrap=4",
+        "curve.bootstrap=2",
         "curve.starts=1",
         "progress=false",
     )

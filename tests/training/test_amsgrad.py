@@ -80,8 +80,6 @@ def test_the_option_trains(tiny: list[str]) -> None:
     node = compose("train", ["optimizer=amsgrad", "model=micro_10k"])["optimizer"]
     made = instantiate(node)([torch.nn.Parameter(torch.ones(2))])
     assert isinstance(made, AMSGrad)
-    adamw, _ = trained([*tiny, "num_tokens=2560"])
     amsgrad, _ = trained([*tiny, "num_tokens=2560", "optimizer=amsgrad"])
-    assert amsgrad.run_id != adamw.run_id
     assert amsgrad.val_loss is not None
     assert amsgrad.val_loss < 6.2  # log 512 = 6.24 at the start
