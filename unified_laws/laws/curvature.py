@@ -77,7 +77,7 @@ def measure_curvature(estimate: Estimate) -> Curvature:
     jacobian[:, LOG_E] /= irreducible
     free = ~(box.held | bound)
     covariance = variance * _invert(jacobian, free)
-    natural = np.sqrt(np.diag(_in_table_units(objective, covariance)))
+    natural = np.sqrt(np.diag(in_table_units(objective, covariance)))
     if bound[LOG_E] and not box.held[LOG_E]:
         freed = free.copy()
         freed[LOG_E] = True
@@ -109,19 +109,25 @@ def _invert(jacobian: Floats, free: NDArray[np.bool_]) -> Floats:
     return result
 
 
-def _in_table_units(objective: Objective, covariance: Floats) -> Floats:
-    """The same covariance with log A and log B in the table's units of N and D."""
-    result = covariance.copy()
+def in_table_units(objective: Objective, covariance: Floats) -> Floats:
+    """The same covariance with log A and log B in the table's units of N and D.
+
+    ``log A = log A' + alpha mean(log N)``: a parameter with an infinite variance hands it on; what
+    stands beside an infinite variance is NaN.
+    """
+    open_ = np.isinf(np.diag(covariance))
+    turn = np.eye(len(covariance))
     for coefficient, exponent, mean in (
         (LOG_A, ALPHA, objective.mean_log_params),
         (LOG_B, BETA, objective.mean_log_tokens),
     ):
-        own = covariance[coefficient, coefficient]
-        slope = covariance[exponent, exponent]
-        both = covariance[coefficient, exponent]
-        result[coefficient, coefficient] = (
-            own + 2.0 * mean * both + mean**2 * slope
-            if math.isfinite(own) and math.isfinite(slope)
-            else math.inf
-        )
+        turn[coefficient, exponent] = mean
+        open_[coefficient] |= open_[exponent]
+    own = np.arange(len(covariance))
+    finite = covariance.copy()
+    finite[np.isinf(finite)] = 0.0
+    result: Floats = turn @ finite @ turn.T
+    result[open_, :] = math.nan
+    result[:, open_] = math.nan
+    result[own[open_], own[open_]] = math.inf
     return result

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from unified_laws.laws.curvature import measure_curvature
+from unified_laws.laws.covariance import ParameterCovariance
+from unified_laws.laws.curvature import in_table_units, measure_curvature
 from unified_laws.laws.diagnosis import diagnose
 from unified_laws.laws.estimate import Estimate, estimate_law
 from unified_laws.laws.loss_law import PARAMETERS
@@ -80,6 +81,9 @@ def fit_laws(
         fixed=tuple(fixed.items()),
         left_out=table.left_out,
         residuals=_residuals(estimate, table),
+        covariance=ParameterCovariance.of(
+            estimate.objective.formats, in_table_units(estimate.objective, curvature.covariance)
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from unified_laws.errors import UsageError
+from unified_laws.laws.covariance import ParameterCovariance
 from unified_laws.laws.loss_law import PARAMETERS, LossLaw
 from unified_laws.laws.quality import FitQuality, Residual
 from unified_laws.laws.table import LeftOut
@@ -61,6 +62,8 @@ class LawsResult:
         fixed: parameters held, by name.
         left_out: runs of the file that were not used.
         residuals: one per run, in the table's order.
+        covariance: joint, of the law's parameters and every log rho, from curvature; unknown in a
+            laws.json of an earlier version.
     """
 
     law: LossLaw
@@ -74,6 +77,7 @@ class LawsResult:
     fixed: tuple[tuple[str, float], ...]
     left_out: tuple[LeftOut, ...]
     residuals: tuple[Residual, ...]
+    covariance: ParameterCovariance
 
     def capacity(self, name: str) -> Capacity:
         """Capacity of one format.
@@ -103,6 +107,7 @@ class LawsResult:
             "fixed": dict(self.fixed),
             "left_out": [asdict(entry) for entry in self.left_out],
             "residuals": [asdict(entry) for entry in self.residuals],
+            "covariance": self.covariance.to_json(),
         }
         cleaned: dict[str, Any] = _nulls(content)
         return cleaned
@@ -137,6 +142,10 @@ class LawsResult:
                 fixed=tuple(content["fixed"].items()),
                 left_out=tuple(LeftOut(**entry) for entry in content["left_out"]),
                 residuals=tuple(Residual(**_numbers(entry)) for entry in content["residuals"]),
+                covariance=ParameterCovariance.from_json(
+                    content.get("covariance"),
+                    [e["format"] for e in content["capacities"] if e["format"] != content["dense"]],
+                ),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
