@@ -94,7 +94,7 @@ def canonical_name(name: str, conf: Path) -> str:
     Raises:
         UsageError: a part is unknown, or two parts fill the same stage.
     """
-    return "_".join(part.name for part in _parts(name, conf)) or DENSE
+    return "_".join(part.name for part in name_parts(name, conf)) or DENSE
 
 
 def compose_name(name: str, conf: Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def compose_name(name: str, conf: Path) -> dict[str, Any]:
     Raises:
         UsageError: a part is unknown, or two parts fill the same stage.
     """
-    parts = _parts(name, conf)
+    parts = name_parts(name, conf)
     merged: dict[str, tuple[str, str]] = {}
     body: dict[str, Any] = {"weight": None, "activation": None}
     for part in parts:
@@ -147,7 +147,12 @@ def _is_part(name: str, conf: Path) -> bool:
     return bool(PAIR.fullmatch(name)) or _atom(name, conf) is not None
 
 
-def _parts(name: str, conf: Path) -> list[Part]:
+def name_parts(name: str, conf: Path) -> list[Part]:
+    """The parts of a name in their order: quantizers, sparsifiers, others.
+
+    Raises:
+        UsageError: a part is unknown or named twice.
+    """
     found: list[Part] = []
     for text in name.split("_"):
         pair = PAIR.fullmatch(text)
