@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unified_laws.cli.build import load_format
-from unified_laws.cli.factors import canonical_labels, factorings, kind_of
-from unified_laws.cli.format_names import is_format_name
+from unified_laws.cli.compression_type import compression_type
+from unified_laws.cli.factors import canonical_labels, factorings
+from unified_laws.cli.format_names import canonical_name, is_format_name
 from unified_laws.cli.paths import config_dir
 from unified_laws.compression.quantizer.identity import DENSE_BITS
 from unified_laws.compression.storage import bits_per_weight
 from unified_laws.errors import UsageError
 from unified_laws.laws.capacity_source import (
     CapacitySource,
-    CurvePoint,
-    choose_curve,
     choose_source,
     from_gmse,
     from_parts,
 )
 from unified_laws.laws.cost import FormatBits
+from unified_laws.laws.curve_choice import choose_curve
+from unified_laws.laws.curve_points import make_points
 from unified_laws.laws.information import Information
 from unified_laws.laws.result import LawsResult
 
@@ -56,6 +58,10 @@ class Capacities:
         Raises:
             UsageError: no source has it; an unknown name is answered with those that exist.
         """
+        conf = config_dir()
+        if name not in self._known and is_format_name(name, conf):
+            name = canonical_name(name, conf)
+            name = self._labels.get(name, name)
         measured, factors = self._measured(name)
         gmse = None
         if wanted == "gmse" or (wanted is None and measured is None and factors is None):
@@ -86,17 +92,20 @@ class Capacities:
     def _by_gmse(self, name: str) -> CapacitySource:
         # Also formats of a folder of the user's, which only Hydra knows; it refuses other names.
         row = self._row(name) or self._measure(name)
-        points = []
-        for entry in self._laws.capacities:
-            own = self._row(entry.format)
-            if own is None or own.get("gmse_activation") or entry.format == name:
-                continue
-            if 0.0 < own["gmse"] < 1.0:
-                kind = _kind(entry.format)
-                points.append(CurvePoint(kind, own["gmse"], entry.rho, entry.stderr))
-        errors = [row["gmse"], row.get("gmse_activation")]
-        choice = choose_curve(_kind(name), points)
-        return from_gmse(name, [error for error in errors if error], choice)
+        known = [entry for entry in self._laws.capacities if entry.format != name]
+        rows = [
+            {**own, "format": entry.format}
+            for entry in known
+            if (own := self._row(entry.format)) is not None
+        ]
+        points, _ = make_points(
+            rows,
+            {entry.format: _type(entry.format) for entry in known},
+            {entry.format: (entry.rho, entry.stderr) for entry in known},
+            dense=self._laws.dense,
+        )
+        errors = [row.get(key) or math.nan for key in ("gmse", "gmse_activation")]
+        return from_gmse(name, errors[0], errors[1], choose_curve(_type(name), points))
 
     def _row(self, name: str) -> Mapping[str, Any] | None:
         if name not in self._rows and is_format_name(name, config_dir()):
@@ -104,8 +113,11 @@ class Capacities:
         return self._rows.get(name)
 
 
-def _kind(name: str) -> str:
-    return kind_of(name, config_dir()) if is_format_name(name, config_dir()) else "unknown"
+def _type(name: str) -> str:
+    try:
+        return compression_type(load_format(name))
+    except UsageError:  # a label of another project
+        return "unknown"
 
 
 def format_bits(name: str) -> FormatBits:

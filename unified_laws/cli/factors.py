@@ -1,4 +1,4 @@
-"""A format's name as products of other formats, and the kind of its compression."""
+"""A format's name as products of other formats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from unified_laws.cli.format_names import DENSE, PAIR, canonical_name, is_format_name, name_parts
 
-KINDS = ("quantizer", "sparsifier", "other")
 # Set partitions of five parts are 52; names have two or three.
 MOST_PARTS = 5
 
@@ -71,13 +70,3 @@ def canonical_labels(labels: Sequence[str], conf: Path) -> dict[str, str]:
         if is_format_name(label, conf):
             found.setdefault(canonical_name(label, conf), label)
     return found
-
-
-def kind_of(name: str, conf: Path) -> str:
-    """Which stages of the weights compress: ``quantizer``, ``sparsifier``, or both with a plus."""
-    kinds = {
-        KINDS[min(part.place[0], 2)]
-        for part in name_parts(name, conf)
-        if any(package.startswith("weight.") for package in part.stages) and not part.replaces
-    }
-    return "+".join(kind for kind in KINDS if kind in kinds)

@@ -148,7 +148,7 @@ def _is_part(name: str, conf: Path) -> bool:
 
 
 def name_parts(name: str, conf: Path) -> list[Part]:
-    """The parts of a name in their order: quantizers, sparsifiers, others.
+    """The parts of a name in their one order, dense ones left out.
 
     Raises:
         UsageError: a part is unknown or named twice.

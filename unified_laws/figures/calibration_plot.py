@@ -7,7 +7,7 @@ import math
 from matplotlib.figure import Figure
 
 from unified_laws.figures.style import GREY, PALETTE, looks, new_figure, plain_text, styled
-from unified_laws.laws.frozen import ScoreBoard, quantile_band
+from unified_laws.laws.score import ScoreBoard, quantile_band
 
 SOURCES = ("measured", "factors", "gmse")
 

@@ -13,14 +13,13 @@ from unified_laws.errors import UsageError
 from unified_laws.laws.capacity_source import CapacitySource
 from unified_laws.laws.cost import FLOPS_PER_PARAMETER_AND_TOKEN, FormatBits
 from unified_laws.laws.information import Information
-from unified_laws.laws.json_result import JsonResult
 from unified_laws.laws.loss_law import LossLaw
 from unified_laws.laws.prediction import Prediction, predict_loss
 from unified_laws.laws.result import LawsResult
 
 Cost = Callable[[FormatBits, float, float], float]
 # Budgets of the curves: this many, over this factor below the budget.
-CURVE_POINTS, CURVE_SPAN = 60, 1e3
+CURVE_POINTS, CURVE_SPAN = 60, 1e2
 SMALLEST_PARAMS, LARGEST_PARAMS = 1.0, 1e18
 DRAWS = 20_000
 
@@ -60,7 +59,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Offer(JsonResult):
+class Offer:
     """The best that a format gives for a budget.
 
     Attributes:
@@ -89,7 +88,7 @@ class Offer(JsonResult):
 
 
 @dataclass(frozen=True)
-class BudgetResult(JsonResult):
+class BudgetResult:
     """Formats by their loss under a budget.
 
     Attributes:

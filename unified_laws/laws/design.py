@@ -10,7 +10,6 @@ import numpy as np
 
 from unified_laws.errors import UsageError
 from unified_laws.laws.information import ALPHA, BETA, LOG_A, LOG_B, NUM_LAW, E, Information
-from unified_laws.laws.json_result import JsonResult
 from unified_laws.laws.loss_law import Floats
 
 CRITERIA = ("V", "D")
@@ -27,7 +26,7 @@ MOST_RUNS = 1000
 
 
 @dataclass(frozen=True)
-class Candidate(JsonResult):
+class Candidate:
     """A run that could be made.
 
     Attributes:
@@ -48,7 +47,7 @@ class Candidate(JsonResult):
 
 
 @dataclass(frozen=True)
-class Step(JsonResult):
+class Step:
     """One run of a plan.
 
     Attributes:
@@ -63,7 +62,7 @@ class Step(JsonResult):
 
 
 @dataclass(frozen=True)
-class Target(JsonResult):
+class Target:
     """What should become known.
 
     Attributes:
@@ -84,7 +83,7 @@ class Target(JsonResult):
 
 
 @dataclass(frozen=True)
-class Plan(JsonResult):
+class Plan:
     """Runs to add, the cheapest first.
 
     Attributes:
@@ -319,6 +318,9 @@ def _plan(
         after = target.stderr(now)
         steps.append(Step(candidates[index], spent, after if math.isfinite(after) else math.nan))
     reached = after <= goal
+    least = after
+    if not reached and not math.isfinite(limit):  # all candidates together do not do: no plan
+        steps, spent, after = [], 0.0, before
     known = f"now {before:.4f}" if math.isfinite(before) else "now not determined"
     message = f"{target.name}: standard error {known}"
     if steps:
@@ -329,7 +331,7 @@ def _plan(
             f", which meets {goal:g}"
             if reached
             else f"; {goal:g} is out of reach with these candidates"
-            + (f" and a budget of {limit:g}" if math.isfinite(limit) else "")
+            + (f" and a budget of {limit:g}" if steps else f", all of which give {least:.4f}")
         )
     return Plan(
         target=target.name,

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from unified_laws.laws.loss_law import Floats
+from unified_laws.laws.published.read import read_matrix
 
-# Capacities as printed in arXiv:2506.01863v1. Fig. 6: bits of weights (rows) and activations
-# (columns) 1, 2, 3, 4, 16.
-FIGURE_6 = np.array(
-    [
-        [0.09, 0.15, 0.19, 0.20, 0.21],
-        [0.15, 0.30, 0.40, 0.45, 0.45],
-        [0.19, 0.42, 0.62, 0.70, 0.74],
-        [0.20, 0.46, 0.72, 0.85, 0.90],
-        [0.21, 0.48, 0.76, 0.91, 1.00],
-    ]
-)
-# Fig. 7, its rows of 8 and 16 bits at sparsity 0, .25, .5, .75.
-FIGURE_7_EIGHT = np.array([0.99, 0.90, 0.75, 0.51])
-FIGURE_7_DENSE = np.array([1.00, 0.84, 0.70, 0.50])
+# arXiv:2506.01863v1, Fig. 6 and Fig. 7.
+INTERACTIONS, NOISE = "weight_activation_bits", "weight_bits_sparsity"
+# Row of Fig. 7 whose quantizer costs next to nothing.
+NEARLY_DENSE = "8"
 
 
-def product_misses(matrix: Floats) -> tuple[Floats, Floats]:
-    """Miss of the product in log rho, and the smaller of the two losses of capacity, (cells,).
+def product_misses(name: str) -> dict[tuple[str, ...], tuple[float, float]]:
+    """Of each cell of a published matrix: miss of the product, and the smaller factor's loss.
 
-    Args:
-        matrix: capacities whose last row and column are those of the factors alone.
+    Both in log rho; the factors are the cells that compress one operand alone.
     """
-    rows, columns = np.log(matrix[:-1, -1:]), np.log(matrix[-1:, :-1])
-    miss = np.log(matrix[:-1, :-1]) - rows - columns
-    return miss.ravel(), np.minimum(-rows, -columns).ravel()
+    matrix = read_matrix(name)
+    log_rho = {cell.levels: float(np.log(cell.rho)) for cell in matrix.cells}
+    dense = matrix.dense
+    found = {}
+    for levels, value in log_rho.items():
+        if any(level == own for level, own in zip(levels, dense, strict=True)):
+            continue
+        alone = [log_rho[levels[0], dense[1]], log_rho[dense[0], levels[1]]]
+        found[levels] = (value - sum(alone), min(abs(each) for each in alone))
+    return found
+
+
+@functools.cache
+def _share_and_floor() -> tuple[float, float]:
+    miss, smaller = np.array(list(product_misses(INTERACTIONS).values())).T
+    share = _rms(miss / smaller)
+    floor = [
+        value for levels, (value, _) in product_misses(NOISE).items() if levels[0] == NEARLY_DENSE
+    ]
+    return share, _rms(np.array(floor))
+
+
+def _rms(values: Floats) -> float:
+    return float(np.sqrt(np.square(values).mean()))
 
 
 def factor_spread(log_rho: Sequence[float]) -> float:
@@ -46,9 +58,6 @@ def factor_spread(log_rho: Sequence[float]) -> float:
     Args:
         log_rho: log capacity of each factor.
     """
-    miss, smaller = product_misses(FIGURE_6)
-    share = float(np.sqrt(np.square(miss / smaller).mean()))
-    floor_miss = np.log(FIGURE_7_EIGHT[1:] / FIGURE_7_EIGHT[0] / FIGURE_7_DENSE[1:])
-    floor = float(np.sqrt(np.square(floor_miss).mean()))
+    share, floor = _share_and_floor()
     losses = sorted(abs(value) for value in log_rho)
     return float(np.hypot(floor, share * sum(losses[:-1])))

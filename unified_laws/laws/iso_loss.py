@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from unified_laws.laws.capacity_source import CapacitySource
 from unified_laws.laws.information import Information
-from unified_laws.laws.json_result import JsonResult
 from unified_laws.laws.loss_law import Floats, LossLaw
 from unified_laws.laws.prediction import check_counts, extrapolation, log_interval
 from unified_laws.laws.result import LawsResult
@@ -37,7 +36,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class IsoLoss(JsonResult):
+class IsoLoss:
     """One compressed model and the dense models of equal loss.
 
     Attributes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unified_laws.laws.loss_law import Floats
-from unified_laws.laws.objective import NUM_LAW, Objective
+from unified_laws.laws.objective import NUM_LAW, Derivatives
 
 Bools = NDArray[np.bool_]
 
@@ -24,6 +25,32 @@ STAGE_STEPS, LAST_STEPS, MOST_HALVINGS = 60, 600, 10
 GAIN = 1e-10
 # ... or than this per run: rounding of a log residual of order 1e-10, squared.
 GAIN_PER_RUN = 1e-22
+
+
+class Minimised(Protocol):
+    """What a descent needs: a dataclass with a ``delta``, its value and its derivatives.
+
+    laws/objective.py is the unified law's, laws/forms/objective.py that of any law.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def delta(self) -> float:
+        """Huber threshold."""
+
+    @property
+    def num_runs(self) -> int:
+        """Number of runs n."""
+
+    def residuals(self, theta: Floats) -> Floats:
+        """Log residuals at S points, (S, n)."""
+
+    def value(self, theta: Floats, weights: Floats) -> Floats:
+        """Objective at S points, (S,)."""
+
+    def derivatives(self, theta: Floats, weights: Floats) -> Derivatives:
+        """Value, gradient, Hessian and majorizer at S points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +98,7 @@ def _solve(matrix: Floats, damping: Floats, gradient: Floats, stuck: Bools) -> F
 
 
 def descend(
-    objective: Objective, start: Floats, weights: Floats, box: Box, *, max_steps: int
+    objective: Minimised, start: Floats, weights: Floats, box: Box, *, max_steps: int
 ) -> Descent:
     """Minimise from each row of ``start`` (S, p); ``weights`` is (S, n).
 
@@ -127,7 +154,7 @@ def descend(
 
 
 def descend_gradually(
-    objective: Objective, start: Floats, weights: Floats, box: Box, *, least_squares: bool
+    objective: Minimised, start: Floats, weights: Floats, box: Box, *, least_squares: bool
 ) -> Descent:
     """Minimise with the Huber threshold halved step by step down to the objective's own.
 

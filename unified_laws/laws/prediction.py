@@ -10,7 +10,6 @@ import numpy as np
 from unified_laws.errors import UsageError
 from unified_laws.laws.capacity_source import CapacitySource
 from unified_laws.laws.information import Information
-from unified_laws.laws.json_result import JsonResult
 from unified_laws.laws.result import LawsResult
 
 # A warning of the fit that concerns what is predicted from it.
@@ -18,7 +17,7 @@ CONCERNS = ("not identified", "told apart", "not converged", "bound", "cannot be
 
 
 @dataclass(frozen=True)
-class Prediction(JsonResult):
+class Prediction:
     """Loss of one run by the law.
 
     Attributes:

@@ -13,7 +13,6 @@ from unified_laws.errors import UsageError
 from unified_laws.laws.design import Candidate, capacity_target, plan_runs
 from unified_laws.laws.fitting import fit_laws
 from unified_laws.laws.information import NUM_LAW, Information
-from unified_laws.laws.json_result import JsonResult
 from unified_laws.laws.table import RunTable
 
 # A pilot has this many runs more than parameters, so that it has a fit of its own.
@@ -25,7 +24,7 @@ BATCH = 3
 
 
 @dataclass(frozen=True)
-class Stage(JsonResult):
+class Stage:
     """The state of an order after some of its runs.
 
     Attributes:
@@ -42,7 +41,7 @@ class Stage(JsonResult):
 
 
 @dataclass(frozen=True)
-class Replay(JsonResult):
+class Replay:
     """Two orders of the same runs.
 
     Attributes:
@@ -96,7 +95,9 @@ def take(table: RunTable, index: Sequence[int]) -> RunTable:
         for entry in fields(table)
         if isinstance(value := getattr(table, entry.name), np.ndarray)
     }
-    return replace(table, formats=tuple(table.formats[i] for i in rows), **columns)
+    covariates = {name: value[rows] for name, value in table.covariates.items()}
+    formats = tuple(table.formats[i] for i in rows)
+    return replace(table, formats=formats, covariates=covariates, **columns)
 
 
 def replay(

@@ -29,6 +29,11 @@ class Quantizer(Stage):
         return False
 
     @property
+    def kind(self) -> str:
+        """The kind of compression: formats of one kind share a capacity curve."""
+        return "integer"
+
+    @property
     @abstractmethod
     def bits(self) -> float:
         """Storage bits of one kept value, scales apart."""

@@ -77,6 +77,11 @@ class BlockQuantizer(Quantizer):
         )
 
     @property
+    def kind(self) -> str:
+        """The kind of the elements."""
+        return self.numbers.kind
+
+    @property
     def is_identity(self) -> bool:
         """False."""
         return False

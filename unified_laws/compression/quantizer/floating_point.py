@@ -100,6 +100,11 @@ class FloatingPointQuantizer(GridQuantizer):
         return self.numbers.round(z, None if self._source is None else self._source.uniform(z))
 
     @property
+    def kind(self) -> str:
+        """The kind of the numbers."""
+        return self.numbers.kind
+
+    @property
     def bits(self) -> float:
         """The bits of a code."""
         return float(self.numbers.bits)

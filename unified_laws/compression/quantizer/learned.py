@@ -127,6 +127,11 @@ class LearnedQuantizer(Quantizer):
         return True
 
     @property
+    def kind(self) -> str:
+        """Learned integer: biased, so that capacity saturates below 1 (arXiv:2506.01863)."""
+        return "learned integer"
+
+    @property
     def is_identity(self) -> bool:
         """False."""
         return False

@@ -72,6 +72,11 @@ class LloydMaxQuantizer(GridQuantizer):
         return self._nearest(z)
 
     @property
+    def kind(self) -> str:
+        """Nonuniform."""
+        return "nonuniform"
+
+    @property
     def bits(self) -> float:
         """The bits of an index."""
         return float(self._bits)

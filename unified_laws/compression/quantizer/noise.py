@@ -87,6 +87,11 @@ class NoiseQuantizer(Quantizer):
         return Projection(value=value, limit=None, reach=None)
 
     @property
+    def kind(self) -> str:
+        """Noise."""
+        return "noise"
+
+    @property
     def is_identity(self) -> bool:
         """False."""
         return False

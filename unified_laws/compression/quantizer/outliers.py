@@ -85,6 +85,11 @@ class OutlierQuantizer(Quantizer):
         )
 
     @property
+    def kind(self) -> str:
+        """The kind of the base, with outliers."""
+        return f"{self.base.kind} with outliers"
+
+    @property
     def is_identity(self) -> bool:
         """False."""
         return False

@@ -105,6 +105,11 @@ class VectorQuantizer(Quantizer):
         return Projection(value=value, limit=None, reach=None, points=points, radius=self.radius)
 
     @property
+    def kind(self) -> str:
+        """Vector."""
+        return "vector"
+
+    @property
     def is_identity(self) -> bool:
         """False."""
         return False
