@@ -82,3 +82,17 @@ def measure_noise(residuals: Floats, num_free: int, delta: float) -> Noise:
     square = min(square, delta**2)
     inside = 2.0 * float(norm.cdf(delta / sigma)) - 1.0 if sigma > 0 else 1.0
     return Noise(sigma, square, inside, freedom)
+
+
+def huber_inflation(noise: float, delta: float) -> float:
+    """Variance of Huber's estimate over that of least squares under Gaussian noise.
+
+    ``E psi^2 / (sigma E psi')^2`` (Huber, Robust Statistics, 1981, §3.2): 1 for delta >> noise and
+    pi/2 for delta << noise. For runs that are planned; of runs that exist `measure_noise` sees more.
+    """
+    ratio = delta / noise if noise > 0 else math.inf
+    if ratio > 8.0:
+        return 1.0
+    inside = 2.0 * float(norm.cdf(ratio)) - 1.0
+    square = inside - 2.0 * ratio * float(norm.pdf(ratio)) + ratio**2 * (1.0 - inside)
+    return square / inside**2
