@@ -88,7 +88,7 @@ def huber_inflation(noise: float, delta: float) -> float:
     """Variance of Huber's estimate over that of least squares under Gaussian noise.
 
     ``E psi^2 / (sigma E psi')^2`` (Huber, Robust Statistics, 1981, §3.2): 1 for delta >> noise and
-    pi/2 for delta << noise. For runs that are planned; of runs that exist `measure_noise` sees more.
+    pi/2 for delta << noise. It is for runs that are planned: `measure_noise` sees those that exist.
     """
     ratio = delta / noise if noise > 0 else math.inf
     if ratio > 8.0:
