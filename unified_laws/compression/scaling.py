@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
 
+from unified_laws.compression.stage import Stage
 from unified_laws.errors import UsageError
 
 RULES = ("rms", "absmax", "mse", "static")
@@ -45,8 +47,9 @@ class Scaling:
             weight, a token of an activation) or "tensor".
         group_size: values along the last dimension that share a scale; None for the whole scope.
         statistics: the values that set the scale: "dense" (before pruning), "masked" (after, zeros
-            included) or "kept" (the kept alone). Without sparsity they are the same; outside the
-            rule "rms", "masked" and "kept" are one.
+            included; under the rule "rms" alone, as zeros change no largest magnitude) or "kept"
+            (the kept alone). Without sparsity they are one, and `check_sparsity` refuses others
+            than "kept".
         rms: the constant of the rule "static"; None otherwise.
         search_steps: of the rule "mse", at least 2; None otherwise.
         search_floor: of the rule "mse", in (0, 1); None otherwise.
@@ -91,6 +94,12 @@ class Scaling:
                     f"{self.owner} {name}: got {number} under scale {self.rule!r}, allowed are "
                     f"{allowed} under scale {rule!r} and null under the others; change one of them"
                 )
+        meant = {"rms": STATISTICS, "static": ("kept",)}.get(self.rule, ("dense", "kept"))
+        if self.statistics not in meant:
+            raise UsageError(
+                f"{self.owner} statistics: got {self.statistics!r} under scale {self.rule!r}, "
+                f"allowed are {', '.join(map(repr, meant))}, as it would change nothing; take kept"
+            )
         if self.rule == "static" and self.scope != "tensor":
             raise UsageError(
                 f"{self.owner} scope: got {self.scope!r} under scale 'static', allowed is "
@@ -135,6 +144,19 @@ class Scaling:
         """Whether the limit has one of its own on wide rows of N(0,1)."""
         return self.rule in ("rms", "static") and self.group_size is None
 
+    def check_sparsity(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse statistics of an operand that is not pruned, where they would change nothing.
+
+        Raises:
+            UsageError: nothing is pruned, and the statistics are not "kept".
+        """
+        if stages["sparsifier"].is_identity and self.statistics != "kept":
+            raise UsageError(
+                f"{self.owner} statistics: got {self.statistics!r} for an operand that is not "
+                "pruned, allowed is 'kept', as the others would change nothing; take kept, or add "
+                "a sparsifier"
+            )
+
     def check(self, in_features: int) -> None:
         """Refuse a width that is not whole groups.
 
@@ -175,7 +197,7 @@ class Scaling:
         """`y` with zeros for what the statistics leave out."""
         if support is None or self.statistics == "dense":
             return y
-        return torch.where(support, y, 0.0)
+        return y * support  # not `where`, see `zero_off`
 
     def absmax(self, y: Tensor, support: Tensor | None) -> Tensor:
         """The largest magnitude of each scope of split `y`."""
@@ -185,7 +207,6 @@ class Scaling:
         """The RMS of each scope of split `y`."""
         square, dims = self.counted(y, support).square(), self.dims(y)
         if support is not None and self.statistics == "kept":
-            return (
-                square.sum(dims, keepdim=True) / support.sum(dims, keepdim=True).clamp(min=1)
-            ).sqrt()
+            count = support.sum(dims, keepdim=True, dtype=torch.int32).clamp_(min=1)
+            return (square.sum(dims, keepdim=True) / count).sqrt()
         return square.mean(dims, keepdim=True).sqrt()

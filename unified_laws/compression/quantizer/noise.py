@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log2, sqrt
 from typing import Literal, final
 
-import torch
 from torch import Tensor
 
 from unified_laws.compression.gaussian import Array, Spread
-from unified_laws.compression.projection import Projection
+from unified_laws.compression.projection import Projection, zero_off
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.random_source import RandomSource
 from unified_laws.compression.scaling import Scaling
+from unified_laws.compression.stage import Stage
 from unified_laws.errors import UsageError
 
 
@@ -83,9 +84,16 @@ class NoiseQuantizer(Quantizer):
             noise = self.random.uniform(wide).sub_(0.5).mul_(sqrt(12.0))
         rms = self.scaling.root_mean_square(wide, support)
         value = noise.mul_(sqrt(self.gmse) * rms).add_(wide).to(y.dtype)
-        if support is not None:
-            value = torch.where(support, value, 0.0)
-        return Projection(value=value, limit=None, reach=None)
+        return Projection(value=zero_off(value, support), limit=None, reach=None)
+
+    def check(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse statistics that would change nothing."""
+        self.scaling.check_sparsity(stages)
+
+    @property
+    def has_levels(self) -> bool:
+        """False: there is no grid."""
+        return False
 
     @property
     def kind(self) -> str:

@@ -33,13 +33,17 @@ class SemiStructured(GroupSparsifier):
     def support(self, y: Tensor) -> Tensor | None:
         """True for the `kept` largest magnitudes of each group."""
         self.bind(y.shape[-1])
-        # One row per place in the group: comparing long rows is ten times faster than short ones.
-        magnitude = y.abs().reshape(-1, self.group).T.contiguous()
-        larger = torch.zeros_like(magnitude, dtype=torch.int16)
-        for place, own in enumerate(magnitude):
-            larger[:place] += own > magnitude[:place]
-            larger[place + 1 :] += own >= magnitude[place + 1 :]
-        return (larger < self.kept).T.reshape(y.shape)
+        magnitude = y.abs().reshape(-1, y.shape[-1])
+        wins = torch.zeros(magnitude.shape, dtype=torch.uint8, device=y.device)
+        place = torch.arange(y.shape[-1], device=y.device) % self.group
+        # Neighbours at every distance, whole rows at once: short rows, or one row per place of the
+        # group, which have to be transposed, take twice to four times as long.
+        for distance in range(1, self.group):
+            within = place[distance:] >= distance
+            earlier = magnitude[:, :-distance] >= magnitude[:, distance:]
+            wins[:, :-distance] += (earlier & within).view(torch.uint8)
+            wins[:, distance:] += (earlier < within).view(torch.uint8)  # not earlier, and within
+        return (wins >= self.group - self.kept).view(y.shape)
 
     def keep_probability(self, magnitude: Array) -> Array | None:
         """P(fewer than N of the M-1 neighbours are larger): a binomial tail."""

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unified_laws.compression.product import product
 from unified_laws.compression.transform.base import Transform
 from unified_laws.errors import UsageError
 
@@ -43,10 +44,7 @@ def blockwise(x: Tensor, matrix: Tensor) -> Tensor:
         matrix: (block, block), dtype and device of `x`.
     """
     block = matrix.shape[0]
-    if not torch.amp.is_autocast_available(x.device.type):
-        return (x.reshape(-1, block) @ matrix).reshape(x.shape)
-    with torch.autocast(x.device.type, enabled=False):
-        return (x.reshape(-1, block) @ matrix).reshape(x.shape)
+    return product(x.reshape(-1, block), matrix).reshape(x.shape)
 
 
 POWER, WHOLE = "a power of two", "a positive whole number"
