@@ -203,10 +203,12 @@ def test_one_format_and_one_size_are_said() -> None:
     assert found.not_compared[0].reason == "the runs have no compressed format"
     assert any("one format" in text for text in found.warnings)
     table = planted_table(1e-3)
-    single = observe(replace(table, num_params=np.full(len(table), 1e6)), dense="bf16")
+    remarks = replace(table, num_params=np.full(len(table), 1e6), warnings=("a remark",))
+    single = observe(remarks, dense="bf16")
     found = compare_laws(single, pick_forms(["chinchilla"]), **SETTINGS)  # type: ignore[arg-type]
     assert math.isnan(found.scores[0].held_out_largest)
     assert any("one size" in text for text in found.warnings)
+    assert "a remark" in found.warnings
     json.dumps(found.to_json(), allow_nan=False)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
+from tests.conftest import ROOT
 from tests.laws.planted_forms import FORMATS, grid, planted, planted_theta, reordered
 from tests.laws.planted_runs import make_table, planted_table
 from unified_laws.errors import UsageError
@@ -322,3 +323,9 @@ def test_all_runs_at_one_number_of_tokens() -> None:
     )
     assert np.isfinite(found.value)
     assert np.isfinite(list(found.constants.values())).all()
+
+
+def test_the_document_lists_every_law() -> None:
+    text = (ROOT / "docs" / "loss_laws.md").read_text(encoding="utf-8")
+    for form in FORMS.values():
+        assert f"| {form.name} | `{form.formula}` | {form.source} |" in text

@@ -129,7 +129,6 @@ class LawForm(ABC):
         formula: the law as text.
         source: arXiv number and equation.
         needs: covariates without which the law says nothing.
-        nested_in: a form of which this is a special case, or "".
     """
 
     name: str

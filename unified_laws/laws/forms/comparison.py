@@ -147,7 +147,7 @@ def _least_squares(estimate: FormEstimate) -> np.ndarray:
 def _warnings(
     runs: Observations, largest: Split | None, splits: tuple[Split, ...]
 ) -> tuple[str, ...]:
-    found = []
+    found = list(runs.warnings)
     if largest is None:
         found.append("all runs have one size: no law can be scored on a larger one")
     unscored = sum(int((split.out & ~split.scored).sum()) for split in splits)

@@ -40,6 +40,7 @@ class Observations:
         covariates: further columns, (n,) each, NaN where unknown.
         mean_log_params: what was subtracted from log N.
         mean_log_tokens: what was subtracted from log D.
+        warnings: remarks on the rows, one sentence each.
     """
 
     log_params: Floats
@@ -50,6 +51,7 @@ class Observations:
     covariates: Mapping[str, Floats]
     mean_log_params: float
     mean_log_tokens: float
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.log_loss)
@@ -149,6 +151,7 @@ def observe(
         covariates=known,
         mean_log_params=float(log_params.mean()),
         mean_log_tokens=float(log_tokens.mean()),
+        warnings=table.warnings,
     )
 
 
