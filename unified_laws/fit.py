@@ -23,11 +23,19 @@ RULES: dict[str, Rule] = {
 }
 
 
+def _number(key: str, value: object) -> float:
+    """A number that YAML may have read as text (1e-3)."""
+    try:
+        return float(str(value))
+    except ValueError as error:
+        raise UsageError(f"{key} is {value!r}; allowed is a number, inf, or auto") from error
+
+
 def _fit(config: Config) -> None:
     # scipy takes a second to import: --help goes without.
     from unified_laws.cli.progress import step_bar
     from unified_laws.laws.fitting import fit_laws
-    from unified_laws.laws.table import read_runs
+    from unified_laws.laws.table import baseline, read_runs
 
     if not config["runs"]:
         raise UsageError("fit: runs has no value; give it on the command line as runs=...")
@@ -39,16 +47,23 @@ def _fit(config: Config) -> None:
         columns=config["columns"] or {},
         dense=config["dense"],
         allow_repeated=config["allow_repeated"],
+        reference=config["reference"],
     )
+    delta = config["delta"]
     with step_bar(enabled=config["progress"], text="resamples") as progress:
         laws = fit_laws(
             table,
-            dense=config["dense"],
-            delta=float(config["delta"]),
+            dense=baseline(table, dense=config["dense"], reference=config["reference"]),
+            delta=delta if delta == "auto" else _number("delta", delta),
             starts=config["starts"],
             bootstrap=config["bootstrap"],
             seed=config["seed"],
             fixed=fixed,
+            objective=config["objective"],
+            interval=config["interval"],
+            weights=config["weights"],
+            random_effect=config["random_effect"],
+            components=config["components"],
             progress=progress,
         )
     out = Path(config["out"]) / "laws.json"

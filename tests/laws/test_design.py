@@ -280,9 +280,9 @@ def test_a_replay_stops_at_its_goal() -> None:
     again = from_json(Replay, json.loads(json.dumps(to_json(found), allow_nan=False)))
     assert again.summary() == found.summary()
     with pytest.raises(UsageError, match=r"goal is 0\.9"):
-        replay(table, cost, dense="bf16", format="int2", goal=0.9, delta=math.inf, starts=1)
+        replay(table, list(cost), dense="bf16", format="int2", goal=0.9, delta=math.inf, starts=1)
     with pytest.raises(UsageError, match="no compressed run has format 'int9'"):
-        replay(table, cost, dense="bf16", format="int9", goal=2.0, delta=math.inf, starts=1)
+        replay(table, list(cost), dense="bf16", format="int9", goal=2.0, delta=math.inf, starts=1)
 
 
 @pytest.mark.slow

@@ -79,6 +79,10 @@ class Information:
         params = np.array([run.num_params for run in laws.residuals])
         tokens = np.array([run.num_tokens for run in laws.residuals])
         sigma = laws.fit.noise_log if noise is None else noise
+        variance = laws.fit.variance_log
+        if noise is not None or not math.isfinite(variance):
+            inflation = huber_inflation(laws.delta / sigma) if sigma > 0 else 1.0
+            variance = sigma**2 * inflation
         empty = cls(
             law=laws.law,
             dense=laws.dense,
@@ -86,7 +90,7 @@ class Information:
             log_rho=np.log([entry.rho for entry in compressed]),
             held=held,
             gram=np.zeros((num, num)),
-            variance=sigma**2 * huber_inflation(sigma, laws.delta),
+            variance=variance,
             degrees_of_freedom=laws.fit.degrees_of_freedom,
             mean_log_params=float(np.log(params).mean()),
             mean_log_tokens=float(np.log(tokens).mean()),

@@ -9,12 +9,14 @@ import numpy as np
 
 from unified_laws.laws.curvature import Curvature, invert_information
 from unified_laws.laws.estimate import Estimate
+from unified_laws.laws.loss_law import Floats
 from unified_laws.laws.objective import LOG_E
 from unified_laws.laws.table import RunTable
 
-# Candidates: dense runs up to four times outside the sizes and token counts there are, in factors
-# of two, for at most four times the FLOPs (6 N D) of the dearest run so far.
-OUTSIDE, FACTOR, DEARER = 4.0, 2.0, 4.0
+# Candidates: dense runs in factors of two from the smallest N and D to four times the largest, at
+# D/N at most a factor of two outside what there is (further out the law itself may not hold), for
+# at most four times the FLOPs (6 N D) of the dearest run so far.
+LARGER, FACTOR, OUTSIDE, DEARER = 4.0, 2.0, 2.0, 4.0
 
 
 def most_telling_run(
@@ -22,15 +24,7 @@ def most_telling_run(
 ) -> str:
     """A sentence naming the dense run that shrinks the standard error of ``parameter`` most."""
     objective = estimate.objective
-    dearest = float((table.num_params * table.num_tokens).max())
-    candidates = np.array(
-        [
-            (n, d)
-            for n in _around(table.num_params)
-            for d in _around(table.num_tokens)
-            if n * d <= DEARER * dearest * (1 + 1e-9)
-        ]
-    )
+    candidates = _candidates(table.num_params, table.num_tokens)
     trial = replace(
         objective,
         log_params=np.log(candidates[:, 0]) - objective.mean_log_params,
@@ -53,7 +47,7 @@ def most_telling_run(
     best = int(variance.argmin())
     noise = curvature.noise.variance
     if not math.isfinite(variance[best]) or not noise > 0:
-        return f"no single dense run within four times the sizes so far would tell {name}"
+        return f"no single dense run of up to four times the size would tell {name}"
     before = math.sqrt(noise * invert_information(curvature.jacobian, free)[parameter, parameter])
     n, d = candidates[best]
     return (
@@ -63,8 +57,21 @@ def most_telling_run(
     )
 
 
-def _around(values: np.ndarray) -> np.ndarray:
-    low, high = float(values.min()) / OUTSIDE, float(values.max()) * OUTSIDE
+def _candidates(num_params: Floats, num_tokens: Floats) -> Floats:
+    """(N, D) of the runs that are considered, (k, 2)."""
+    dearest = DEARER * float((num_params * num_tokens).max())
+    ratio = num_tokens / num_params
+    low, high = float(ratio.min()) / OUTSIDE, float(ratio.max()) * OUTSIDE
+    found = [
+        (n, d)
+        for n in _upwards(num_params)
+        for d in _upwards(num_tokens)
+        if n * d <= dearest * (1 + 1e-9) and low <= d / n <= high
+    ]
+    return np.array(found)
+
+
+def _upwards(values: Floats) -> Floats:
+    low, high = float(values.min()), float(values.max()) * LARGER
     count = 1 + math.ceil(math.log(high / low) / math.log(FACTOR))
-    result: np.ndarray = np.geomspace(low, high, count)
-    return result
+    return np.geomspace(low, high, count)

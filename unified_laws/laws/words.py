@@ -49,12 +49,16 @@ def name_run(row: Residual) -> str:
 def say_diagnostics(diagnostics: Diagnostics, rows: Sequence[Residual]) -> tuple[str, ...]:
     """Outliers by name, and formats whose rho drifts."""
     outliers = diagnostics.outliers
-    found = [
-        f"outlier: {name_run(rows[i])} lies {100 * rows[i].log_residual:+.2f} % off the law, "
-        f"{abs(diagnostics.runs[i].studentized):.1f} standard errors; without it rho of "
-        f"{diagnostics.runs[i].moves} moves by {diagnostics.runs[i].shift:+.2f} of its own"
-        for i in sorted(outliers, key=lambda i: -abs(diagnostics.runs[i].studentized))[:MOST_NAMED]
-    ]
+    found = []
+    for i in sorted(outliers, key=lambda i: -abs(diagnostics.runs[i].studentized))[:MOST_NAMED]:
+        run = diagnostics.runs[i]
+        text = (
+            f"outlier: {name_run(rows[i])} lies {100 * rows[i].log_residual:+.2f} % off the law, "
+            f"{abs(run.studentized):.1f} standard errors"
+        )
+        if run.moves:
+            text += f"; without it rho of {run.moves} moves by {run.shift:+.2f} of its own"
+        found.append(text)
     if len(outliers) > MOST_NAMED:
         found.append(f"and {len(outliers) - MOST_NAMED} more outliers")
     found += [
