@@ -209,7 +209,7 @@ def draw(results: list[dict[str, Any]], target: Path) -> None:
         middle.set_yscale("log")
         middle.set_title("terms of the bound, eps = 1e-8")
         middle.tick_params(axis="x", rotation=60)
-        middle.legend(fontsize=7)
+        middle.legend(fontsize=7, loc="center left", bbox_to_anchor=(0.0, 0.2), ncols=2)
         for color, eps in zip(PALETTE[1:], EPS, strict=False):
             own = [r for r in results if r["eps"] == eps and r["mean_error"] > 0]
             right.plot(
