@@ -86,19 +86,16 @@ def _best(config: Config) -> None:
     finish(config, result, result.summary() + note, figure, budget_alt(result))
 
 
-main = entry(
-    "predict",
-    {
-        "loss": _loss,
-        "iso": _iso,
-        "best": _best,
-        "next": next_action,
-        "freeze": freeze_action,
-        "score": score_action,
-        "replay": replay_action,
-    },
-    aliases={"format": "name", "source": "rho_source"},
-)
+ACTIONS = {
+    "loss": _loss,
+    "iso": _iso,
+    "best": _best,
+    "next": next_action,
+    "freeze": freeze_action,
+    "score": score_action,
+    "replay": replay_action,
+}
+main = entry("predict", ACTIONS, aliases={"format": "name", "source": "rho_source"})
 
 if __name__ == "__main__":
     main()

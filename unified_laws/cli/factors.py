@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unified_laws.cli.format_names import DENSE, PAIR, canonical_name, is_format_name, name_parts
+from unified_laws.cli.compression_type import factor_levels
+from unified_laws.cli.format_names import canonical_name, is_format_name
 
 # Set partitions of five parts are 52; names have two or three.
 MOST_PARTS = 5
@@ -20,36 +21,32 @@ def factorings(name: str, conf: Path) -> list[tuple[str, ...]]:
     """
     if not is_format_name(name, conf):
         return [(name,)]
-    atoms: list[str] = []
-    for part in name_parts(name, conf):
-        pair = PAIR.fullmatch(part.name)
-        if part.replaces and atoms:  # changes a stage of the part before it; nothing by itself
-            atoms[-1] = f"{atoms[-1]}_{part.name}"
-        elif pair and "16" not in pair.groups():
-            atoms += [f"int{pair[1]}", f"w16a{pair[2]}"]
-        else:
-            atoms.append(part.name)
-    if not atoms:
-        return [(DENSE,)]
-    if len(atoms) > MOST_PARTS:
-        return [(canonical_name(name, conf),), tuple(atoms)]
+    whole = canonical_name(name, conf)
+    atoms = [
+        re.sub(r"^int(\d+)", r"w16a\1", level) if factor == "activation quantizer" else level
+        for factor, level in factor_levels(name, conf).items()
+    ]
+    if len(atoms) < 2 or len(atoms) > MOST_PARTS:
+        return [(whole,)]
     found = [
         tuple(canonical_name(_join(group), conf) for group in groups)
         for groups in _partitions(atoms)
     ]
+    # A part that belongs to no factor alone would be lost: then the name is no product.
+    if whole not in {way[0] for way in found if len(way) == 1}:
+        return [(whole,)]
     return sorted(dict.fromkeys(found), key=len)
 
 
 def _join(group: Sequence[str]) -> str:
-    """One name of several atoms: int4 and w16a8 are w4a8."""
-    weight = next(
-        (re.fullmatch(r"int(.+)", atom) for atom in group if atom.startswith("int")), None
-    )
-    activation = next((re.fullmatch(r"w16a(.+)", atom) for atom in group if "w16a" in atom), None)
-    if weight is None or activation is None:
-        return "_".join(group)
-    rest = [atom for atom in group if atom not in (weight[0], activation[0])]
-    return "_".join([f"w{weight[1]}a{activation[1]}", *rest])
+    """One name of several atoms: int4 and w16a8 are w4a8; a part named by both stands once."""
+    parts = list(dict.fromkeys(part for atom in group for part in atom.split("_")))
+    weight = next((part for part in parts if re.fullmatch(r"int\d+", part)), "")
+    activation = next((part for part in parts if re.fullmatch(r"w16a\d+", part)), "")
+    if not (weight and activation):
+        return "_".join(parts)
+    rest = [part for part in parts if part not in (weight, activation)]
+    return "_".join([f"w{weight[3:]}a{activation[4:]}", *rest])
 
 
 def _partitions(items: Sequence[str]) -> Iterator[list[list[str]]]:
