@@ -1,4 +1,8 @@
-"""The law from a table of losses: python -m unified_laws.fit runs=runs.csv out=laws."""
+"""The law from a table of losses: python -m unified_laws.fit runs=runs.csv out=laws.
+
+``action=compare`` asks which law the data prefer; ``curve`` fits capacity over GMSE, ``factorize``
+capacities as products.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from pathlib import Path
 from unified_laws.cli.entry import Config, entry
 from unified_laws.cli.values import Rule, check_values
 from unified_laws.errors import UsageError
+from unified_laws.fit_compare import compare_action
+from unified_laws.fit_curve import curve_action
+from unified_laws.fit_factors import factorize_action
 from unified_laws.records.files import write_json
 
 RULES: dict[str, Rule] = {
@@ -30,6 +37,8 @@ def _fit(config: Config) -> None:
     from unified_laws.laws.fitting import fit_laws
     from unified_laws.laws.table import baseline, read_runs
 
+    if not config["runs"]:
+        raise UsageError("fit: runs has no value; give it on the command line as runs=...")
     check_values(config, RULES)
     fixed = config["fixed"] or {}
     check_values(fixed, dict.fromkeys(fixed, (float, 0, False)))
@@ -63,7 +72,15 @@ def _fit(config: Config) -> None:
     print(f"-> {out}")
 
 
-main = entry("fit", {"fit": _fit})
+main = entry(
+    "fit",
+    {
+        "fit": _fit,
+        "compare": compare_action,
+        "curve": curve_action,
+        "factorize": factorize_action,
+    },
+)
 
 if __name__ == "__main__":
     main()

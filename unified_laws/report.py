@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unified_laws.cli.entry import Config, compose, entry
 from unified_laws.errors import UsageError
 from unified_laws.records.files import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from unified_laws.laws.score import ScoreBoard
 
 
 def _gmse_rows(formats: list[str], config: Config) -> list[dict[str, Any]]:
@@ -29,6 +32,18 @@ def _gmse_rows(formats: list[str], config: Config) -> list[dict[str, Any]]:
     # Tables of other projects carry labels of their own; those have no GMSE here.
     known = [name for name in formats if is_format_name(name, config_dir())]
     return [gmse_row(name, settings) | {"format": name} for name in known]
+
+
+def _score(config: Config) -> ScoreBoard | None:
+    """The frozen predictions that the configuration names, against its runs."""
+    from unified_laws.predict_frozen import score_frozen
+
+    if not config["frozen"]:
+        return None
+    if not isinstance(config["frozen"], list):
+        raise UsageError(f"frozen is {config['frozen']!r}; give a list of files or folders")
+    files = [str(file) for file in config["frozen"]]
+    return score_frozen(files, config["runs"], config["columns"] or {})
 
 
 def _page(config: Config) -> None:
@@ -65,6 +80,7 @@ def _page(config: Config) -> None:
         notes=config["notes"],
         commands=config["commands"],
         curve_fit=curve_fit,
+        frozen=_score(config),
     )
     out = Path(config["out"])
     write_json(out / "gmse.json", rows)

@@ -39,7 +39,7 @@ def test_every_name_is_canonical_and_loads() -> None:
 
 @pytest.mark.parametrize("name", NAMES[::9])
 def test_the_short_way_to_a_configuration_is_what_hydra_composes(name: str) -> None:
-    assert _assemble(name, config_dir()) is not None
+    assert _assemble(name, (config_dir(),)) is not None
     assert format_config(name) == compose("train", [f"+format={name}"])["format"]
 
 

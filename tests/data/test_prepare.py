@@ -126,12 +126,16 @@ def test_killed_half_way_leaves_nothing(tmp_path: Path) -> None:
     assert _prepare(tmp_path).manifest.train.documents == 10
 
 
-def test_a_temporary_folder_left_by_a_kill_is_no_store(tmp_path: Path) -> None:
+def test_a_temporary_folder_left_by_a_kill_is_no_store_and_goes(tmp_path: Path) -> None:
     whole = _prepare(tmp_path)
     left = tmp_path / f".{whole.folder.name}.abc"
     whole.folder.rename(left)
     (left / TRAIN_FILE).write_bytes(b"half")
+    other = tmp_path / ".0123456789abcdef.abc"  # of a store that another process may be making
+    other.mkdir()
     assert _prepare(tmp_path).manifest == whole.manifest
+    assert not left.exists()
+    assert other.exists()
 
 
 _ONE_OF_MANY = """

@@ -7,15 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from unified_laws.cli.config_errors import explain
+from unified_laws.cli.format_names import check_user_dir
 from unified_laws.cli.format_source import register
-from unified_laws.cli.paths import config_dir
+from unified_laws.cli.paths import add_user_dir, config_dir, user_dirs
 from unified_laws.errors import UsageError
 
 Config = dict[str, Any]
@@ -56,6 +59,7 @@ def entry(
                 sys.argv[index] = f"{(aliases or {})[key]}={value}"
         os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us whole; we shorten them
         with one_line_errors(config_name):
+            _find_user_dir()
             hydra.main(
                 version_base=VERSION_BASE,
                 config_path=str(config_dir()),
@@ -63,6 +67,15 @@ def entry(
             )(task)()
 
     return main
+
+
+def _find_user_dir() -> None:
+    """Take over ``--config-dir``: names of its formats join with ours, in workers too."""
+    given = get_args_parser().parse_known_args()[0].config_dir
+    for folder in (*user_dirs(), *([Path(given)] if given else [])):
+        if folder.is_dir():  # else Hydra says so
+            check_user_dir(folder, config_dir())
+            add_user_dir(folder)
 
 
 def to_plain(config: DictConfig) -> Config:

@@ -3,7 +3,8 @@
 A name is one or more parts joined by ``_``. A part is a file of ``conf/format``, or matches the
 ``pattern`` of a file of ``conf/format_family``, or is a pair ``w<b>a<b>``: the weights of int<b>
 and the same operator on the activations, 16 meaning uncompressed. Parts fill different stages
-(quantizer, sparsifier, ...) of one format, so there is no file per pair.
+(quantizer, sparsifier, ...) of one format, so there is no file per pair. Folders of the user
+(``--config-dir``) are searched behind ours, and their names join with ours.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from unified_laws.cli.paths import user_dirs
 from unified_laws.errors import UsageError
 
 NUMBER = r"-?\d+(?:\.\d+)?"
@@ -32,12 +34,14 @@ class Part:
     """One part of a name: its own name, its stages as {package: "/group: option"}, its values.
 
     One that ``replaces`` puts its stages in place of those that the name already has, no others.
+    One that is not ``joinable`` has defaults that only Hydra can compose: it stands alone.
     """
 
     name: str
     stages: dict[str, tuple[str, str]]
     body: dict[str, Any]
     replaces: bool = False
+    joinable: bool = True
 
     @property
     def place(self) -> tuple[int, bool]:
@@ -49,28 +53,61 @@ class Part:
         return kind, not any(package.startswith("weight.") for package in self.stages)
 
 
-@functools.lru_cache(maxsize=4)
-def _families(conf: Path) -> tuple[dict[str, Any], ...]:
-    files = sorted((conf / "format_family").glob("*.yaml"))
+def folders(conf: Path) -> tuple[Path, ...]:
+    """Where formats are looked for: ``conf``, then the folders of the user."""
+    return (conf, *user_dirs())
+
+
+def format_files(conf: Path) -> list[Path]:
+    """Every file of a format, ours first."""
+    return [file for folder in folders(conf) for file in sorted((folder / "format").glob("*.yaml"))]
+
+
+def families(conf: Path) -> list[dict[str, Any]]:
+    """Every family of formats, ours first."""
+    return [family for folder in folders(conf) for family in _families(folder)]
+
+
+@functools.lru_cache(maxsize=16)
+def _families(folder: Path) -> tuple[dict[str, Any], ...]:
+    files = sorted((folder / "format_family").glob("*.yaml"))
     return tuple(yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
+
+
+def check_user_dir(folder: Path, conf: Path) -> None:
+    """Refuse a folder of the user with names that are ours: they would be hidden, or hide ours.
+
+    Raises:
+        UsageError: a file below ``format``, ``format_family`` or ``compression`` has the place of
+            one of ours, or a format has a name that ours compose.
+    """
+    for group in ("format", "format_family", "compression"):
+        for file in sorted((folder / group).rglob("*.yaml")):
+            place = file.relative_to(folder)
+            is_name = group == "format" and _known_in(file.stem, (conf,))
+            if is_name or (conf / place).exists():
+                raise UsageError(
+                    f"{file}: {file.stem!r} is a name of ours, allowed are new ones; rename the "
+                    "file, for example to my_" + file.name
+                )
 
 
 def known_names(conf: Path) -> list[str]:
     """Names to suggest from: every file, and a sample of every family and pair."""
-    files = [file.stem for file in sorted((conf / "format").glob("*.yaml"))]
+    files = [file.stem for file in format_files(conf)]
     integers = [f"int{b}" for b in range(1, 9)]
     pairs = [f"w{w}a{a}" for w in range(1, 9) for a in (*range(1, 9), 16)]
     pairs += [f"w16a{a}" for a in range(1, 9)]
     sparse = [f"sparse{p}" for p in range(5, 100, 5)] + ["sparse1of2", "sparse2of4", "sparse4of8"]
     mixed = [f"{q}_{s}" for q, s in itertools.product((*integers, *pairs), sparse)]
-    examples = [family["example"] for family in _families(conf)]
+    examples = [family["example"] for family in families(conf)]
     return list(dict.fromkeys([*files, *examples, *integers, *pairs, *sparse, *mixed]))
 
 
 def patterns(conf: Path) -> list[str]:
     """What a part may look like, for people."""
-    files = [file.stem for file in sorted((conf / "format").glob("*.yaml"))]
-    return [*files, *(family["pattern"] for family in _families(conf)), "w{bits}a{bits}"]
+    files = [file.stem for file in format_files(conf)]
+    return [*files, *(family["pattern"] for family in families(conf)), "w{bits}a{bits}"]
 
 
 def unknown_format(name: str, conf: Path) -> UsageError:
@@ -85,7 +122,11 @@ def unknown_format(name: str, conf: Path) -> UsageError:
 
 def is_format_name(name: str, conf: Path) -> bool:
     """Whether every part of ``name`` is known (its numbers may still be refused)."""
-    return bool(name) and all(_is_part(part, conf) for part in name.split("_"))
+    return _known_in(name, folders(conf))
+
+
+def _known_in(name: str, where: tuple[Path, ...]) -> bool:
+    return bool(name) and _split(name, where) is not None
 
 
 def canonical_name(name: str, conf: Path) -> str:
@@ -94,7 +135,7 @@ def canonical_name(name: str, conf: Path) -> str:
     Raises:
         UsageError: a part is unknown, or two parts fill the same stage.
     """
-    return "_".join(part.name for part in _parts(name, conf)) or DENSE
+    return "_".join(part.name for part in name_parts(name, conf)) or DENSE
 
 
 def compose_name(name: str, conf: Path) -> dict[str, Any]:
@@ -103,7 +144,7 @@ def compose_name(name: str, conf: Path) -> dict[str, Any]:
     Raises:
         UsageError: a part is unknown, or two parts fill the same stage.
     """
-    parts = _parts(name, conf)
+    parts = name_parts(name, conf)
     merged: dict[str, tuple[str, str]] = {}
     body: dict[str, Any] = {"weight": None, "activation": None}
     for part in parts:
@@ -143,30 +184,58 @@ def _merge(first: Any, second: Any, where: str) -> Any:
     return first
 
 
-def _is_part(name: str, conf: Path) -> bool:
-    return bool(PAIR.fullmatch(name)) or _atom(name, conf) is not None
+def _split(name: str, where: tuple[Path, ...]) -> list[Part] | None:
+    """The parts of a name as they are written; None if one is unknown.
 
-
-def _parts(name: str, conf: Path) -> list[Part]:
+    The longest first: a file may have a name with ``_`` in it.
+    """
+    words = name.split("_")
     found: list[Part] = []
-    for text in name.split("_"):
-        pair = PAIR.fullmatch(text)
-        part = _pair(text, pair[1], pair[2], conf) if pair else _atom(text, conf)
-        if part is None:
-            raise unknown_format(name, conf)
-        if part.name != DENSE:
-            found.append(part)
+    while words:
+        for count in range(len(words), 0, -1):
+            part = _part("_".join(words[:count]), where)
+            if part is not None:
+                found.append(part)
+                del words[:count]
+                break
+        else:
+            return None
+    return found
+
+
+def name_parts(name: str, conf: Path) -> list[Part]:
+    """The parts of a name in their one order, dense ones left out.
+
+    Raises:
+        UsageError: a part is unknown or named twice.
+    """
+    every = _split(name, folders(conf))
+    if every is None:
+        raise unknown_format(name, conf)
+    found = [part for part in every if part.name != DENSE]
     if len({part.name for part in found}) < len(found):
         raise UsageError(f"format {name!r} names the same part twice; name each part once")
+    for part in found:
+        if len(found) > 1 and not part.joinable:
+            raise UsageError(
+                f"format {name!r}: the defaults of {part.name} are not all of the kind "
+                "/compression/STAGE@OPERAND.STAGE: OPTION, which alone can be joined by _; write "
+                "them so, or use the format alone"
+            )
     return sorted(found, key=lambda part: part.place)
 
 
-def _pair(text: str, weight: str, activation: str, conf: Path) -> Part:
+def _part(text: str, where: tuple[Path, ...]) -> Part | None:
+    pair = PAIR.fullmatch(text)
+    return _pair(text, pair[1], pair[2], where) if pair else _atom(text, where)
+
+
+def _pair(text: str, weight: str, activation: str, where: tuple[Path, ...]) -> Part | None:
     sides = []
     for bits in (weight, activation):
-        side = None if bits == "16" else _atom(f"int{bits}", conf)
+        side = None if bits == "16" else _atom(f"int{bits}", where)
         if side is None and bits != "16":
-            raise unknown_format(text, conf)
+            return None
         sides.append(side)
     first, second = sides
     if second is None:
@@ -178,12 +247,13 @@ def _pair(text: str, weight: str, activation: str, conf: Path) -> Part:
     return Part(text, stages, body)
 
 
-@functools.lru_cache(maxsize=1024)
-def _atom(name: str, conf: Path) -> Part | None:
-    file = conf / "format" / f"{name}.yaml"
-    if file.exists():
-        return _read_part(name, yaml.safe_load(file.read_text(encoding="utf-8")))
-    for family in _families(conf):
+@functools.lru_cache(maxsize=4096)
+def _atom(name: str, where: tuple[Path, ...]) -> Part | None:
+    for folder in where:
+        file = folder / "format" / f"{name}.yaml"
+        if file.exists():
+            return _read_part(name, yaml.safe_load(file.read_text(encoding="utf-8")))
+    for family in itertools.chain.from_iterable(map(_families, where)):
         pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{NUMBER})", family["pattern"])
         match = re.fullmatch(pattern, name)
         # One spelling per number: int01 and sparse50.0 are no other names of int1 and sparse50.
@@ -195,13 +265,18 @@ def _atom(name: str, conf: Path) -> Part | None:
 
 def _read_part(name: str, content: dict[str, Any]) -> Part:
     stages: dict[str, tuple[str, str]] = {}
+    joinable = True
     for entry in content.get("defaults", ()):
         if isinstance(entry, dict):
             for key, option in entry.items():
                 group, _, package = key.partition("@")
                 stages[package] = (group, option)
-    body = {k: v for k, v in content.items() if k in ("weight", "activation") and v is not None}
-    return Part(name, stages, body, bool(content.get("replaces", False)))
+                joinable &= group.startswith("/") and bool(package)
+        else:
+            joinable &= entry == "_self_"
+    apart = ("defaults", "name", "replaces")
+    body = {k: v for k, v in content.items() if k not in apart and v is not None}
+    return Part(name, stages, body, bool(content.get("replaces", False)), joinable)
 
 
 def _fill(value: Any, numbers: dict[str, str]) -> Any:

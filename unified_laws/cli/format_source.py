@@ -1,4 +1,4 @@
-"""A Hydra config source that composes the names of formats, so that no pair needs a file."""
+"""What Hydra finds besides files of ours: names of formats, composed, and folders of the user."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from unified_laws.cli.format_names import compose_name, is_format_name
-from unified_laws.cli.paths import config_dir
+from unified_laws.cli.format_names import compose_name, format_files, is_format_name
+from unified_laws.cli.paths import config_dir, user_dirs
 
 GROUP = "format"
 
@@ -43,9 +43,12 @@ class FormatSource(ConfigSource):
         return config_path.strip("/") == GROUP
 
     def is_config(self, config_path: str) -> bool:
-        """Whether the name can be composed."""
+        """Whether the name can be composed, and is no file."""
         group, _, _ = config_path.rpartition("/")
-        return group.strip("/") == GROUP and is_format_name(self._name(config_path), config_dir())
+        name = self._name(config_path)
+        if group.strip("/") != GROUP or name in {file.stem for file in format_files(config_dir())}:
+            return False
+        return is_format_name(name, config_dir())
 
     def available(self) -> bool:
         """Always there."""
@@ -65,8 +68,10 @@ class FormatSearchPath(SearchPathPlugin):
     """Puts the source on every search path of the process."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append ``formats://names``."""
+        """Append ``formats://names`` and the folders of the user."""
         search_path.append(provider="unified_laws", path=f"{FormatSource.SCHEME}://names")
+        for folder in user_dirs():
+            search_path.append(provider="user", path=f"file://{folder}")
 
 
 def register() -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+# Folders of the user, which --config-dir fills: workers and ranks are processes that inherit it.
+VARIABLE = "UNIFIED_LAWS_CONFIG_DIR"
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def config_dir() -> Path:
     """The folder ``conf``."""
     return _first("conf")
+
+
+def user_dirs() -> tuple[Path, ...]:
+    """Folders of the user with configurations like ours, in the order they were given."""
+    return tuple(Path(text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text)
+
+
+def add_user_dir(path: Path) -> None:
+    """Let this process, and those it starts, find the configurations of a folder behind ours."""
+    folders = dict.fromkeys((*user_dirs(), path.resolve()))
+    os.environ[VARIABLE] = os.pathsep.join(map(str, folders))
 
 
 def sweeps_dir() -> Path:

@@ -10,17 +10,25 @@ from typing import Any
 import yaml
 
 from unified_laws.cli.entry import Config, compose
-from unified_laws.cli.format_names import compose_name, is_format_name
+from unified_laws.cli.format_names import (
+    compose_name,
+    families,
+    folders,
+    format_files,
+    is_format_name,
+)
 from unified_laws.cli.paths import config_dir
 
 LIST = "registry.yaml"  # in conf: the committed names besides files and examples
 
 
 def registry_names(conf: Path) -> list[str]:
-    """Every file of ``conf/format``, the example of every family, and ``conf/registry.yaml``."""
-    files = [file.stem for file in sorted((conf / "format").glob("*.yaml"))]
-    families = sorted((conf / "format_family").glob("*.yaml"))
-    examples = [_yaml(file)["example"] for file in families]
+    """Every file of ``conf/format``, the example of every family, and ``conf/registry.yaml``.
+
+    Files and families of the user's folders too.
+    """
+    files = [file.stem for file in format_files(conf)]
+    examples = [family["example"] for family in families(conf)]
     return list(dict.fromkeys([*files, *examples, *_yaml(conf / LIST)["names"]]))
 
 
@@ -30,10 +38,8 @@ def format_config(name: str) -> Config:
     Raises:
         UsageError: the name is unknown, or a value is missing.
     """
-    known = (config_dir() / "format" / f"{name}.yaml").exists() or is_format_name(
-        name, config_dir()
-    )
-    found = _assemble(name, config_dir()) if known else None
+    known = is_format_name(name, config_dir())
+    found = _assemble(name, folders(config_dir())) if known else None
     if found is None:
         composed: Config = compose("train", [f"+format={name}"])["format"]
         return composed
@@ -41,15 +47,15 @@ def format_config(name: str) -> Config:
 
 
 @functools.lru_cache(maxsize=1024)
-def _assemble(name: str, conf: Path) -> Config | None:
+def _assemble(name: str, where: tuple[Path, ...]) -> Config | None:
     """What Hydra composes for a format of plain defaults (stage files below the format's values).
 
     A composition takes a tenth of a second and there are a hundred formats; a test holds the two
     equal. None where only Hydra knows: other defaults, packages, interpolations, missing values.
-    A folder given by --config-dir comes after ours in Hydra, so it changes no name of ours.
+    Folders of the user come after ours in Hydra, too.
     """
-    file = conf / "format" / f"{name}.yaml"
-    content = _yaml(file) if file.exists() else compose_name(name, conf)
+    file = _find(Path("format") / f"{name}.yaml", where)
+    content = compose_name(name, where[0]) if file is None else _yaml(file)
     found: dict[str, Any] = {}
     for item in content.get("defaults", ["_self_"]):
         if item == "_self_":
@@ -59,8 +65,8 @@ def _assemble(name: str, conf: Path) -> Config | None:
             return None
         ((key, option),) = item.items()
         group, _, package = key.partition("@")
-        stage = conf / group.lstrip("/") / f"{option}.yaml"
-        if not package or not group.startswith("/") or not stage.exists():
+        stage = _find(Path(group.lstrip("/")) / f"{option}.yaml", where)
+        if not package or not group.startswith("/") or stage is None:
             return None
         node = _yaml(stage)
         if "defaults" in node or "@package" in stage.read_text(encoding="utf-8"):
@@ -69,6 +75,11 @@ def _assemble(name: str, conf: Path) -> Config | None:
             node = {part: node}
         found = _over(found, node)
     return None if any(word in repr(found) for word in ("'???'", "${")) else found
+
+
+def _find(place: Path, where: tuple[Path, ...]) -> Path | None:
+    """The first folder's file at this place."""
+    return next((folder / place for folder in where if (folder / place).exists()), None)
 
 
 @functools.lru_cache(maxsize=256)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Seconds between two progress messages of a worker: one a step kept the parent at 7 % of a core.
+MESSAGE_EVERY = 0.5
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -28,10 +31,19 @@ Execute = Callable[[Sequence[str], Callable[[int, int], None]], tuple[str, str, 
 
 def _work(connection: Any, execute: Execute) -> None:
     """A worker: receives (index, overrides), trains, sends shares done and an Outcome."""
+    spoke = -MESSAGE_EVERY
+
+    def tell(done: int, total: int) -> None:
+        nonlocal spoke
+        now = time.monotonic()
+        if now - spoke >= MESSAGE_EVERY:
+            spoke = now
+            connection.send(("step", done / total))
+
     while (job := connection.recv()) is not None:
         index, overrides = job
         try:
-            ended = execute(overrides, lambda done, total: connection.send(("step", done / total)))
+            ended = execute(overrides, tell)
             connection.send(Outcome(index, *ended))
         except Exception as error:  # one run's failure must not end the others
             text = " ".join(f"{type(error).__name__}: {error}".split())

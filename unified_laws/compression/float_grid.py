@@ -61,6 +61,11 @@ class FloatGrid:
             )
 
     @property
+    def kind(self) -> str:
+        """Floating point, or integer where one exponent bit makes the grid uniform."""
+        return "integer" if self.exponent_bits == 1 else "floating point"
+
+    @property
     def smallest_exponent(self) -> int:
         """Of the normal numbers, and of the subnormal ones."""
         return 2 - (1 << (self.exponent_bits - 1))

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 
+def zero_off(value: Tensor, support: Tensor | None) -> Tensor:
+    """`value`, written to, with zeros off the support; itself where there is none.
+
+    By a product, as `torch.where` takes four times as long on a mask that is hard to foresee: NaN
+    stays NaN, and a zero may be a negative one.
+    """
+    return value if support is None else value.mul_(support)
+
+
 @dataclass(frozen=True)
 class Learned:
     """How a projection depends on one trained number of its quantizer.

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
 
+from unified_laws.compression.stage import Stage
 from unified_laws.errors import UsageError
 
 RULES = ("rms", "absmax", "mse", "static")
 SCOPES = ("row", "tensor")
 STATISTICS = ("dense", "masked", "kept")
 SCALE_BITS = 16.0  # bf16
+
+
+class _NeededKeys(TypedDict):
+    scale: Literal["rms", "absmax", "mse", "static"]
+    scope: Literal["row", "tensor"]
+    statistics: Literal["dense", "masked", "kept"]
+
+
+class ScaleKeys(_NeededKeys, total=False):
+    """The keys by which a configuration describes a `Scaling`; see there, where scale is `rule`."""
+
+    group_size: int | None
+    rms: float | None
+    search_steps: int | None
+    search_floor: float | None
 
 
 @dataclass(frozen=True)
@@ -29,8 +47,9 @@ class Scaling:
             weight, a token of an activation) or "tensor".
         group_size: values along the last dimension that share a scale; None for the whole scope.
         statistics: the values that set the scale: "dense" (before pruning), "masked" (after, zeros
-            included) or "kept" (the kept alone). Without sparsity they are the same; outside the
-            rule "rms", "masked" and "kept" are one.
+            included; under the rule "rms" alone, as zeros change no largest magnitude) or "kept"
+            (the kept alone). Without sparsity they are one, and `check_sparsity` refuses others
+            than "kept".
         rms: the constant of the rule "static"; None otherwise.
         search_steps: of the rule "mse", at least 2; None otherwise.
         search_floor: of the rule "mse", in (0, 1); None otherwise.
@@ -75,6 +94,12 @@ class Scaling:
                     f"{self.owner} {name}: got {number} under scale {self.rule!r}, allowed are "
                     f"{allowed} under scale {rule!r} and null under the others; change one of them"
                 )
+        meant = {"rms": STATISTICS, "static": ("kept",)}.get(self.rule, ("dense", "kept"))
+        if self.statistics not in meant:
+            raise UsageError(
+                f"{self.owner} statistics: got {self.statistics!r} under scale {self.rule!r}, "
+                f"allowed are {', '.join(map(repr, meant))}, as it would change nothing; take kept"
+            )
         if self.rule == "static" and self.scope != "tensor":
             raise UsageError(
                 f"{self.owner} scope: got {self.scope!r} under scale 'static', allowed is "
@@ -90,10 +115,47 @@ class Scaling:
                 "null for no groups; change one of them"
             )
 
+    @classmethod
+    def of(cls, owner: str, keys: ScaleKeys) -> Scaling:
+        """The scaling that keys describe; those that may be missing are None.
+
+        Raises:
+            UsageError: a value is refused, see the class.
+            TypeError: a key is missing or unknown.
+        """
+        wrong = (ScaleKeys.__required_keys__ - set(keys)) | (
+            set(keys) - (ScaleKeys.__required_keys__ | ScaleKeys.__optional_keys__)
+        )
+        if wrong:
+            raise TypeError(f"{owner}: missing or unexpected keyword arguments {sorted(wrong)}")
+        return cls(
+            owner=owner,
+            rule=keys["scale"],
+            scope=keys["scope"],
+            group_size=keys.get("group_size"),
+            statistics=keys["statistics"],
+            rms=keys.get("rms"),
+            search_steps=keys.get("search_steps"),
+            search_floor=keys.get("search_floor"),
+        )
+
     @property
     def converges(self) -> bool:
         """Whether the limit has one of its own on wide rows of N(0,1)."""
         return self.rule in ("rms", "static") and self.group_size is None
+
+    def check_sparsity(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse statistics of an operand that is not pruned, where they would change nothing.
+
+        Raises:
+            UsageError: nothing is pruned, and the statistics are not "kept".
+        """
+        if stages["sparsifier"].is_identity and self.statistics != "kept":
+            raise UsageError(
+                f"{self.owner} statistics: got {self.statistics!r} for an operand that is not "
+                "pruned, allowed is 'kept', as the others would change nothing; take kept, or add "
+                "a sparsifier"
+            )
 
     def check(self, in_features: int) -> None:
         """Refuse a width that is not whole groups.
@@ -135,7 +197,7 @@ class Scaling:
         """`y` with zeros for what the statistics leave out."""
         if support is None or self.statistics == "dense":
             return y
-        return torch.where(support, y, 0.0)
+        return y * support  # not `where`, see `zero_off`
 
     def absmax(self, y: Tensor, support: Tensor | None) -> Tensor:
         """The largest magnitude of each scope of split `y`."""
@@ -145,7 +207,6 @@ class Scaling:
         """The RMS of each scope of split `y`."""
         square, dims = self.counted(y, support).square(), self.dims(y)
         if support is not None and self.statistics == "kept":
-            return (
-                square.sum(dims, keepdim=True) / support.sum(dims, keepdim=True).clamp(min=1)
-            ).sqrt()
+            count = support.sum(dims, keepdim=True, dtype=torch.int32).clamp_(min=1)
+            return (square.sum(dims, keepdim=True) / count).sqrt()
         return square.mean(dims, keepdim=True).sqrt()

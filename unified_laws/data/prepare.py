@@ -64,8 +64,10 @@ def prepare(
         return TokenStore.open(folder)
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(cache_dir / f".{key}.lock"):
+        with _one_at_a_time(cache_dir / f".{key}.lock") as alone:
             if not folder.exists():
+                if alone:
+                    _remove_leftovers(folder)
                 _make(folder, source, tokenizer, identity, progress)
     except OSError as error:
         raise UsageError(
@@ -126,13 +128,20 @@ def _make(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes killed while making this store left beside it."""
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+
+
 @contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; the kernel frees it when a process dies."""
+def _one_at_a_time(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock; the kernel frees it when a process dies. False without locks."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:  # a file system without locks: renaming still keeps the store whole
-            yield
+            yield False
             return
-        yield
+        yield True

@@ -10,6 +10,7 @@ from typing import Any
 from unified_laws.figures.alt_text import capacity_alt, collapse_alt, curve_alt, sizes_alt
 from unified_laws.figures.capacity_plot import draw_capacities
 from unified_laws.figures.curve_plot import draw_curve
+from unified_laws.figures.frozen_section import frozen_section
 from unified_laws.figures.law_plot import draw_collapse, draw_sizes
 from unified_laws.figures.points import FormatPoint, join_points
 from unified_laws.figures.sheet import SHEET
@@ -17,6 +18,7 @@ from unified_laws.figures.style import to_svg
 from unified_laws.figures.tables import capacity_table, interval_text, law_table, number
 from unified_laws.laws.capacity_curve import LLAMA_C4, CapacityCurve, CapacityCurveFit
 from unified_laws.laws.result import LawsResult
+from unified_laws.laws.score import ScoreBoard
 from unified_laws.laws.table import RunTable
 
 
@@ -30,6 +32,7 @@ def render_page(
     commands: Sequence[str],
     curve_fit: CapacityCurveFit | None = None,
     published: CapacityCurve = LLAMA_C4,
+    frozen: ScoreBoard | None = None,
 ) -> str:
     """The report as one HTML text; the same input gives the same bytes.
 
@@ -42,6 +45,7 @@ def render_page(
         commands: shell commands that made the page, in order.
         curve_fit: the capacity curve refitted to these formats, if there were enough of them.
         published: the curve to compare with.
+        frozen: predictions made before their runs, and their score.
     """
     points = join_points(laws, gmse_rows)
     parts = [
@@ -79,6 +83,7 @@ def render_page(
             to_svg(draw_sizes(table, laws), name="sizes", alt=sizes_alt(table, laws)),
             "Loss against tokens per parameter for each size: measured points and the law.",
         ),
+        frozen_section(frozen) if frozen is not None else "",
         _commands(commands),
     ]
     body = "\n".join(part for part in parts if part)

@@ -29,7 +29,8 @@ def interval_text(low: float, high: float, digits: int = 3) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str) -> str:
+    """A table whose first column heads its rows."""
     header = "".join(f"<th scope=col>{escape(cell)}</th>" for cell in head)
     lines = [
         f"<tr><th scope=row>{escape(row[0])}</th>"
@@ -74,7 +75,7 @@ def capacity_table(points: Sequence[FormatPoint]) -> str:
                 significant(p.bits_per_weight),
             )
         )
-    return _table(head, rows, caption="Measured capacity beside the one its GMSE predicts")
+    return html_table(head, rows, caption="Measured capacity beside the one its GMSE predicts")
 
 
 def law_table(intervals: Sequence[ParameterInterval]) -> str:
@@ -91,4 +92,6 @@ def law_table(intervals: Sequence[ParameterInterval]) -> str:
         )
         for entry in intervals
     ]
-    return _table(("parameter", "value", "95 % interval", "unit"), rows, caption="The fitted law")
+    return html_table(
+        ("parameter", "value", "95 % interval", "unit"), rows, caption="The fitted law"
+    )

@@ -126,6 +126,7 @@ def fit_laws(
             degrees_of_freedom=curvature.noise.degrees_of_freedom,
             converged=estimate.converged,
             at_bound=estimate.at_bound,
+            variance_log=curvature.noise.variance,
         ),
         dense=dense,
         delta=estimate.objective.delta,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unified_laws.laws.loss_law import Floats
-from unified_laws.laws.objective import ALPHA, BETA, LOG_A, LOG_B, LOG_E, NUM_LAW, Objective
+from unified_laws.laws.objective import NUM_LAW, Derivatives
 
 Bools = NDArray[np.bool_]
 
@@ -24,6 +25,38 @@ STAGE_STEPS, LAST_STEPS, MOST_HALVINGS = 60, 600, 10
 GAIN = 1e-10
 # ... or than this per run: rounding of a log residual of order 1e-10, squared.
 GAIN_PER_RUN = 1e-22
+
+
+class Minimised(Protocol):
+    """What a descent needs: a dataclass with a ``delta``, its value and its derivatives.
+
+    laws/objective.py is the unified law's, laws/forms/objective.py that of any law.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def delta(self) -> float:
+        """Huber threshold."""
+
+    @property
+    def num_runs(self) -> int:
+        """Number of runs n."""
+
+    def residuals(self, theta: Floats) -> Floats:
+        """Log residuals at S points, (S, n)."""
+
+    def standardize(self, residuals: Floats) -> Floats:
+        """Residuals in units of their known noise, as the Huber threshold sees them, (S, n)."""
+
+    def bend(self, here: Floats, step: Floats) -> Floats | None:
+        """Where a step leads in coordinates that straighten the law's valley; None without any."""
+
+    def value(self, theta: Floats, weights: Floats) -> Floats:
+        """Objective at S points, (S,)."""
+
+    def derivatives(self, theta: Floats, weights: Floats) -> Derivatives:
+        """Value, gradient, Hessian and majorizer at S points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,31 +103,8 @@ def _solve(matrix: Floats, damping: Floats, gradient: Floats, stuck: Bools) -> F
     return np.asarray(np.linalg.solve(system, right)[:, :, 0], dtype=np.float64)
 
 
-def _bend(here: Floats, step: Floats) -> Floats:
-    """The same step taken in coordinates in which the valley of the law is straight.
-
-    E, A and alpha (and B, beta) trade against each other along a curved valley. At the mean of
-    log N and log D the loss is A + B + E and its slopes are alpha A and beta B: expected values,
-    which the runs determine almost one by one (Ratkowsky, Nonlinear Regression Modeling, 1983).
-    """
-    result = here + step
-    terms = np.exp(here[:, : LOG_E + 1])
-    exponents = here[:, [ALPHA, BETA]]
-    moved = exponents + step[:, [ALPHA, BETA]]
-    usable = np.asarray(moved.min(axis=1) > 0)
-    growth = step[:, [ALPHA, BETA]] / exponents
-    ahead = np.where(usable[:, None], moved / exponents, 1.0)
-    shift = step[:, [LOG_A, LOG_B]] + np.where(usable[:, None], growth - np.log(ahead), 0.0)
-    total = terms.sum(axis=1) + (terms * step[:, : LOG_E + 1]).sum(axis=1)
-    coefficients = here[:, [LOG_A, LOG_B]] + shift
-    rest = total - np.exp(np.minimum(coefficients, 700.0)).sum(axis=1)
-    result[:, [LOG_A, LOG_B]] = coefficients
-    result[:, LOG_E] = np.log(np.maximum(rest, 1e-300))
-    return result
-
-
 def descend(
-    objective: Objective,
+    objective: Minimised,
     start: Floats,
     weights: Floats,
     box: Box,
@@ -146,11 +156,13 @@ def descend(
         ]
         trial = np.where(stuck, here, np.clip(here + step, box.low, box.high))
         trial_value = objective.value(trial, weight)
-        bent = np.where(stuck, here, np.clip(_bend(here, step), box.low, box.high))
-        bent_value = objective.value(bent, weight)
-        lower = bent_value < trial_value
-        trial = np.where(lower[:, None], bent, trial)
-        trial_value = np.where(lower, bent_value, trial_value)
+        ahead = objective.bend(here, step)
+        if ahead is not None:
+            bent = np.where(stuck, here, np.clip(ahead, box.low, box.high))
+            bent_value = objective.value(bent, weight)
+            lower = bent_value < trial_value
+            trial = np.where(lower[:, None], bent, trial)
+            trial_value = np.where(lower, bent_value, trial_value)
         better = trial_value < at.value
         theta[rows] = np.where(better[:, None], trial, here)
         value[rows] = np.where(better, trial_value, at.value)
@@ -167,7 +179,7 @@ def descend(
 
 
 def descend_gradually(
-    objective: Objective,
+    objective: Minimised,
     start: Floats,
     weights: Floats,
     box: Box,

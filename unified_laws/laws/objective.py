@@ -108,6 +108,29 @@ class Objective:
             rows = rows @ self.whiten
         return rows
 
+    def bend(self, here: Floats, step: Floats) -> Floats:
+        """The same step taken in coordinates in which the valley of the law is straight.
+
+        E, A and alpha (and B, beta) trade against each other along a curved valley. At the mean of
+        log N and log D the loss is A + B + E and its slopes are alpha A and beta B: expected
+        values, which the runs determine almost one by one (Ratkowsky, Nonlinear Regression
+        Modeling, 1983).
+        """
+        result = here + step
+        terms = np.exp(here[:, : LOG_E + 1])
+        exponents = here[:, [ALPHA, BETA]]
+        moved = exponents + step[:, [ALPHA, BETA]]
+        usable = np.asarray((moved > 0).all(axis=1))
+        growth = step[:, [ALPHA, BETA]] / exponents
+        ahead = np.where(usable[:, None], moved / exponents, 1.0)
+        shift = step[:, [LOG_A, LOG_B]] + np.where(usable[:, None], growth - np.log(ahead), 0.0)
+        total = terms.sum(axis=1) + (terms * step[:, : LOG_E + 1]).sum(axis=1)
+        coefficients = here[:, [LOG_A, LOG_B]] + shift
+        rest = total - np.exp(np.minimum(coefficients, 700.0)).sum(axis=1)
+        result[:, [LOG_A, LOG_B]] = coefficients
+        result[:, LOG_E] = np.log(np.maximum(rest, 1e-300))
+        return result
+
     def value(self, theta: Floats, weights: Floats) -> Floats:
         """Objective at each of S points, (S,); ``weights`` is (S, n) or (n,)."""
         residual = self.standardize(self.residuals(theta))

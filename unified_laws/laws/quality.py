@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -20,6 +21,8 @@ class FitQuality:
         degrees_of_freedom: runs minus fitted parameters.
         converged: the gradient vanishes at the best point.
         at_bound: parameters that sit at a bound.
+        variance_log: multiplies ``(J^T J)^-1`` to give the covariance; NaN where it is not known,
+            as in a laws.json of an earlier version.
     """
 
     rmse_log: float
@@ -32,6 +35,7 @@ class FitQuality:
     degrees_of_freedom: int
     converged: bool
     at_bound: tuple[str, ...]
+    variance_log: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,6 +16,18 @@ from unified_laws.laws.rows import Row, read_rows
 
 NEEDED = ("format", "num_params", "num_tokens", "val_loss")
 OPTIONAL = ("seed", "status", "epochs", "val_loss_stderr")
+# What rival laws ask of a run beside N, D and its format; see laws/forms/observations.py.
+COVARIATES = (
+    "sparsity",
+    "weight_bits",
+    "activation_bits",
+    "group_size",
+    "exponent_bits",
+    "mantissa_bits",
+    "block_size",
+    "gmse",
+    "gmse_activation",
+)
 FINISHED = "finished"
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 
@@ -48,6 +60,7 @@ class RunTable:
             It weights the fit where that is asked for (``weights=val_loss_stderr``).
         left_out: runs of the file that are not here, with reasons.
         warnings: remarks on the rows, one sentence each.
+        covariates: those of `COVARIATES` that the file has, NaN where a run leaves it open, (n,).
     """
 
     formats: tuple[str, ...]
@@ -59,6 +72,7 @@ class RunTable:
     val_loss_stderr: NDArray[np.float64] | None = None
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+    covariates: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         columns = (self.num_params, self.num_tokens, self.val_loss, self.seed, self.epochs)
@@ -91,13 +105,14 @@ def read_runs(
         UsageError: the file cannot be read, a column is missing, a value is impossible, fewer than
             two runs are left, or none of them is dense.
     """
-    unknown = sorted(set(columns) - {*NEEDED, *OPTIONAL})
+    unknown = sorted(set(columns) - {*NEEDED, *OPTIONAL, *COVARIATES})
     if unknown:
         raise UsageError(
             f"columns= maps {', '.join(unknown)}, but allowed names are "
-            f"{', '.join((*NEEDED, *OPTIONAL))}; write it as our name -> the file's name"
+            f"{', '.join((*NEEDED, *OPTIONAL, *COVARIATES))}; "
+            "write it as our name -> the file's name"
         )
-    names = {ours: columns.get(ours, ours) for ours in (*NEEDED, *OPTIONAL)}
+    names = {ours: columns.get(ours, ours) for ours in (*NEEDED, *OPTIONAL, *COVARIATES)}
     content = read_rows(path)
     _check_columns(path, content.columns, names, columns)
     left_out: Counter[str] = Counter()
@@ -134,6 +149,11 @@ def read_runs(
         ),
         left_out=reasons,
         warnings=_duplicates([row for row, _ in kept], names),
+        covariates={
+            ours: np.array([row.optional_positive(names[ours]) for row, _ in kept])
+            for ours in COVARIATES
+            if names[ours] in content.columns
+        },
     )
     _check_enough(path, table, dense, reference)
     if dense in table.formats:

@@ -30,6 +30,7 @@ COLUMNS = (
     "tokens_per_second",
     "peak_memory_bytes",
     "message",
+    "ended",
     "git_commit",
     "run_id",
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unified_laws.compression.compressor import Compressor
 from unified_laws.compression.linear import CompressedLinear
 from unified_laws.compression.quantizer.learned import LearnedQuantizer
+from unified_laws.compression.random_source import rewound
 from unified_laws.compression.sparsifier.held import HeldSparsifier
 from unified_laws.training.module import TrainingModule, compressed_linears
 
@@ -109,7 +110,8 @@ def begin_activations(model: nn.Module, tokens: Tensor) -> None:
 
     handles = [linear.register_forward_pre_hook(begin) for linear in waiting]
     try:
-        model(tokens)
+        with rewound(model):  # the first step draws what this batch has seen
+            model(tokens)
     finally:
         for handle in handles:
             handle.remove()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from unified_laws.compression.linear import CompressedLinear
+from unified_laws.compression.weight_scope import cache_weights, drop_weights
 from unified_laws.model.llama import Llama
 from unified_laws.training.hooks import BeforeStep
 
@@ -81,9 +82,16 @@ class TrainingModule(L.LightningModule):
         )
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Mean loss of one (micro-)batch."""
+        """Mean loss of one (micro-)batch; the weights are projected for the first of a step."""
         del batch_idx
+        if self.trainer.accumulate_grad_batches > 1 or self._before_step:
+            cache_weights(self.model)
         return self.losses(*batch).mean()
+
+    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
+        """The step, from which on the projected weights are those out of date."""
+        super().optimizer_step(*arguments, **keywords)
+        drop_weights(self.model)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Show every hook each (master weight, projected weight)."""

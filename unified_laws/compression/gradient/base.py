@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from unified_laws.compression.projection import Projection
+from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.stage import Stage
+from unified_laws.errors import UsageError
+
+
+def check_levels(gradient: str, stages: Mapping[str, Stage]) -> None:
+    """Refuse a quantizer without an outermost level: the gradient would pass everything.
+
+    Raises:
+        UsageError: the quantizer has none.
+    """
+    quantizer = stages["quantizer"]
+    if isinstance(quantizer, Quantizer) and not quantizer.has_levels:
+        raise UsageError(
+            f"gradient {gradient}: got the quantizer {type(quantizer).__name__}, allowed are those "
+            "with an outermost level, where it ends; take the gradient straight_through, or sphere "
+            "for vectors"
+        )
 
 
 class GradientEstimator(Stage):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import final
 
 from torch import Tensor
 
-from unified_laws.compression.gradient.base import GradientEstimator
+from unified_laws.compression.gradient.base import GradientEstimator, check_levels
 from unified_laws.compression.projection import Projection
+from unified_laws.compression.stage import Stage
 from unified_laws.errors import UsageError
 
 
@@ -33,6 +35,10 @@ class Clip(GradientEstimator):
                 "gradient up to the outermost level"
             )
         self.clip_scale = float(clip_scale)
+
+    def check(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse a quantizer without levels."""
+        check_levels("clip", stages)
 
     def flow(self, y: Tensor, projection: Projection) -> Tensor | None:
         """True within the clipped range; None without a grid."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import final
 
 from torch import Tensor
 
-from unified_laws.compression.gradient.base import GradientEstimator
+from unified_laws.compression.gradient.base import GradientEstimator, check_levels
 from unified_laws.compression.projection import Projection
+from unified_laws.compression.stage import Stage
 
 
 @final
@@ -22,6 +24,10 @@ class Trust(GradientEstimator):
         QuEST compares the rounded difference, which flips at the very edge of a cell; here the
         closed form is evaluated, and values on the edge pass.
     """
+
+    def check(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse a quantizer without levels."""
+        check_levels("trust", stages)
 
     def flow(self, y: Tensor, projection: Projection) -> Tensor | None:
         """True within the outermost cells; None without a grid."""

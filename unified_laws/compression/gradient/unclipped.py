@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import final
 
 from torch import Tensor
 
-from unified_laws.compression.gradient.base import GradientEstimator
+from unified_laws.compression.gradient.base import GradientEstimator, check_levels
 from unified_laws.compression.projection import Projection
+from unified_laws.compression.stage import Stage
 
 
 @final
@@ -17,6 +19,10 @@ class Unclipped(GradientEstimator):
     PACT (arXiv:1805.06085 eq. 3) trains its operand so. On a symmetric grid it is `Clip` of scale
     1, but for the outermost levels themselves.
     """
+
+    def check(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse a quantizer without levels."""
+        check_levels("unclipped", stages)
 
     def flow(self, y: Tensor, projection: Projection) -> Tensor | None:
         """True between the outermost levels; None without a grid."""

@@ -29,6 +29,21 @@ class Quantizer(Stage):
         return False
 
     @property
+    def kind(self) -> str:
+        """The kind of compression: formats of one kind share a capacity curve."""
+        return "integer"
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether single values have an outermost level, which a gradient may end at."""
+        return True
+
+    @property
+    def is_rowwise(self) -> bool:
+        """Whether the rows of an operand may be projected apart, to the same bits."""
+        return False
+
+    @property
     @abstractmethod
     def bits(self) -> float:
         """Storage bits of one kept value, scales apart."""

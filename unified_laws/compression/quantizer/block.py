@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from unified_laws.compression.float_grid import FloatGrid
 from unified_laws.compression.gaussian import Array, Spread
-from unified_laws.compression.projection import Projection
+from unified_laws.compression.projection import Projection, zero_off
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.scaling import Scaling
+from unified_laws.compression.stage import Stage
 from unified_laws.errors import UsageError
 
 
@@ -68,13 +69,20 @@ class BlockQuantizer(Quantizer):
         kept = None if support is None else self.scaling.split(support)
         blocks, scale = self.quantize(wide, kept)
         value = self.scaling.join(blocks).to(y.dtype)
-        if support is not None:
-            value = torch.where(support, value, 0.0)
         return Projection(
-            value=value,
+            value=zero_off(value, support),
             limit=self.scaling.spread(scale * self.numbers.largest),
             reach=self.scaling.spread(scale * self._reach),
         )
+
+    def check(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse statistics that would change nothing."""
+        self.scaling.check_sparsity(stages)
+
+    @property
+    def kind(self) -> str:
+        """The kind of the elements."""
+        return self.numbers.kind
 
     @property
     def is_identity(self) -> bool:

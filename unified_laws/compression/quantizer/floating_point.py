@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Literal, Unpack, final
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from unified_laws.compression.gaussian import Array, Spread
 from unified_laws.compression.optimal_grid import optimal_limit
 from unified_laws.compression.quantizer.grid import GridQuantizer
 from unified_laws.compression.random_source import RandomSource
-from unified_laws.compression.scaling import Scaling
+from unified_laws.compression.scaling import ScaleKeys, Scaling
 from unified_laws.errors import UsageError
 
 OCTAVES = 12  # more binades than N(0,1) can tell apart at 7 mantissa bits
@@ -31,14 +31,9 @@ class FloatingPointQuantizer(GridQuantizer):
         rounding: "nearest" (ties to even) or "stochastic" (unbiased within the range, drawn anew at
             every call).
         seed: of stochastic rounding; None otherwise.
-        scale: "rms" (the best limit for N(0,1), times the RMS), "absmax", "mse" or "static"; see
-            `Scaling` for this and for what follows.
-        scope: "row" or "tensor".
-        group_size: values of a row that share a scale; None for all.
-        statistics: "dense", "masked" or "kept".
-        rms: of the scale "static"; None otherwise.
-        search_steps: of the scale "mse"; None otherwise.
-        search_floor: of the scale "mse"; None otherwise.
+        scale: "rms" (the best limit for N(0,1), times the RMS), "absmax", "mse" or "static"; it
+            and the other keys of `ScaleKeys` say what shares a scale and how it is found, see
+            `Scaling`.
 
     Raises:
         UsageError: an argument outside its range, a seed without use, or none where it is needed.
@@ -54,26 +49,11 @@ class FloatingPointQuantizer(GridQuantizer):
         reserve: Literal["none", "nan", "ieee"],
         rounding: Literal["nearest", "stochastic"],
         seed: int | None,
-        scale: Literal["rms", "absmax", "mse", "static"],
-        scope: Literal["row", "tensor"],
-        group_size: int | None,
-        statistics: Literal["dense", "masked", "kept"],
-        rms: float | None,
-        search_steps: int | None,
-        search_floor: float | None,
+        **scale: Unpack[ScaleKeys],
     ) -> None:
         owner = "floating_point quantizer"
         numbers = FloatGrid(exponent, mantissa, reserve)
-        scaling = Scaling(
-            owner=owner,
-            rule=scale,
-            scope=scope,
-            group_size=group_size,
-            statistics=statistics,
-            rms=rms,
-            search_steps=search_steps,
-            search_floor=search_floor,
-        )
+        scaling = Scaling.of(owner, scale)
         if rounding not in ("nearest", "stochastic"):
             raise UsageError(
                 f"{owner} rounding: got {rounding!r}, allowed are 'nearest' and 'stochastic'; "
@@ -84,7 +64,7 @@ class FloatingPointQuantizer(GridQuantizer):
                 f"{owner} seed: got {seed} under rounding {rounding!r}, allowed are a whole number "
                 "under 'stochastic' and null under 'nearest'; change one of them"
             )
-        if rounding == "stochastic" and scale == "mse":
+        if rounding == "stochastic" and scaling.rule == "mse":
             raise UsageError(
                 f"{owner} rounding: got 'stochastic' under scale 'mse', allowed are the other "
                 "scales, as the search would pick the luckiest draw; set scale to rms or absmax"
@@ -93,11 +73,21 @@ class FloatingPointQuantizer(GridQuantizer):
         clip = optimal_limit(tuple(levels.tolist()), min(4 + 2**exponent, OCTAVES))
         super().__init__(scaling, levels, clip)
         self.numbers = numbers
-        self._source = None if seed is None else RandomSource(owner, seed)
+        self.random = None if seed is None else RandomSource(owner, seed)
 
     def nearest(self, z: Tensor) -> Tensor:
         """The nearest number, or one of the two neighbours."""
-        return self.numbers.round(z, None if self._source is None else self._source.uniform(z))
+        return self.numbers.round(z, None if self.random is None else self.random.uniform(z))
+
+    @property
+    def kind(self) -> str:
+        """The kind of the numbers."""
+        return self.numbers.kind
+
+    @property
+    def is_rowwise(self) -> bool:
+        """Not where numbers are drawn for the whole operand."""
+        return self.random is None and super().is_rowwise
 
     @property
     def bits(self) -> float:
@@ -106,8 +96,8 @@ class FloatingPointQuantizer(GridQuantizer):
 
     def gaussian_values(self, y: Array, spread: Spread) -> Array | None:
         """The nearest level; None for what depends on the number of values, or is drawn."""
-        return None if self._source is not None else super().gaussian_values(y, spread)
+        return None if self.random is not None else super().gaussian_values(y, spread)
 
     def gaussian_edges(self, spread: Spread) -> tuple[float, ...] | None:
         """Midpoints of neighbouring levels; None together with the values."""
-        return None if self._source is not None else super().gaussian_edges(spread)
+        return None if self.random is not None else super().gaussian_edges(spread)

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unified_laws.compression.gaussian import Array, Spread
-from unified_laws.compression.projection import Projection
+from unified_laws.compression.projection import Projection, zero_off
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.scaling import Scaling
+from unified_laws.compression.stage import Stage
+from unified_laws.errors import UsageError
+
+OTHERWISE = "for no quantization take the identity quantizer"
+
+
+def check_bits(owner: str, bits: int, lowest: int, otherwise: str) -> int:
+    """`bits` itself.
+
+    Raises:
+        UsageError: it is no whole number from `lowest` to 8; the text ends with `otherwise`.
+    """
+    if not isinstance(bits, int) or isinstance(bits, bool) or not lowest <= bits <= 8:
+        raise UsageError(
+            f"{owner} bits: got {bits!r}, allowed are whole numbers from {lowest} to 8; {otherwise}"
+        )
+    return bits
 
 
 class GridQuantizer(Quantizer):
@@ -78,11 +96,18 @@ class GridQuantizer(Quantizer):
         kept = None if support is None else self.scaling.split(support)
         limit = self._limit(wide, kept)
         value = self.scaling.join(self._round(wide, limit)).to(y.dtype)
-        if support is not None:
-            value = torch.where(support, value, 0.0)
         reach = limit + self._margin * (limit * (1.0 / self._top))
         spread = self.scaling.spread
-        return Projection(value=value, limit=spread(limit), reach=spread(reach))
+        return Projection(value=zero_off(value, support), limit=spread(limit), reach=spread(reach))
+
+    @property
+    def is_rowwise(self) -> bool:
+        """Where rows have scales of their own."""
+        return self.scaling.scope == "row"
+
+    def check(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse statistics that would change nothing."""
+        self.scaling.check_sparsity(stages)
 
     @property
     def is_identity(self) -> bool:

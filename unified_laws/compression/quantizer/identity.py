@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-import torch
 from torch import Tensor
 
 from unified_laws.compression.gaussian import Array, Spread
@@ -20,8 +19,13 @@ class IdentityQuantizer(Quantizer):
 
     def project(self, y: Tensor, support: Tensor | None) -> Projection:
         """`y` on its support, without a grid."""
-        value = y if support is None else torch.where(support, y, 0.0)
+        value = y if support is None else y * support
         return Projection(value=value, limit=None, reach=None)
+
+    @property
+    def has_levels(self) -> bool:
+        """False: there is no grid."""
+        return False
 
     @property
     def is_identity(self) -> bool:

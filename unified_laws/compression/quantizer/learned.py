@@ -14,7 +14,7 @@ from unified_laws.compression.gaussian import Array, Spread
 from unified_laws.compression.gradient.learned_step import LearnedStep
 from unified_laws.compression.gradient.straight_through import StraightThrough
 from unified_laws.compression.gradient.unclipped import Unclipped
-from unified_laws.compression.projection import Learned, Projection
+from unified_laws.compression.projection import Learned, Projection, zero_off
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.stage import Stage
 from unified_laws.errors import UsageError
@@ -112,8 +112,8 @@ class LearnedQuantizer(Quantizer):
             parameters.append(self.shift)
             slopes.append(torch.where(inside, 0.0, unit))
         if support is not None:
-            value = torch.where(support, value, 0.0)
-            slopes = [torch.where(support, slope, 0.0) for slope in slopes]
+            value = zero_off(value, support)
+            slopes = [slope * support for slope in slopes]
         count = y.numel() if self.is_of_weight else y.shape[-1]
         learned = tuple(
             Learned(parameter, slope, levels=max(self.high, 1), count=count)
@@ -125,6 +125,11 @@ class LearnedQuantizer(Quantizer):
     def is_learned(self) -> bool:
         """True."""
         return True
+
+    @property
+    def kind(self) -> str:
+        """Learned integer: biased, so that capacity saturates below 1 (arXiv:2506.01863)."""
+        return "learned integer"
 
     @property
     def is_identity(self) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Unpack, final
 
 import numpy as np
 from torch import Tensor
 
 from unified_laws.compression.nearest_level import NearestLevel
 from unified_laws.compression.optimal_grid import lloyd_max_levels
-from unified_laws.compression.quantizer.grid import GridQuantizer
-from unified_laws.compression.scaling import Scaling
-from unified_laws.errors import UsageError
+from unified_laws.compression.quantizer.grid import OTHERWISE, GridQuantizer, check_bits
+from unified_laws.compression.scaling import ScaleKeys, Scaling
 
 
 @final
@@ -21,13 +20,8 @@ class LloydMaxQuantizer(GridQuantizer):
     Args:
         bits: 1 to 8.
         scale: "rms" (levels times the RMS), "absmax" (outermost level = largest magnitude), "mse"
-            or "static"; see `Scaling` for this and for what follows.
-        scope: "row" or "tensor".
-        group_size: values of a row that share a scale; None for all.
-        statistics: "dense", "masked" or "kept".
-        rms: of the scale "static"; None otherwise.
-        search_steps: of the scale "mse"; None otherwise.
-        search_floor: of the scale "mse"; None otherwise.
+            or "static"; it and the other keys of `ScaleKeys` say what shares a scale and how it is
+            found, see `Scaling`.
 
     Raises:
         UsageError: an argument outside its range.
@@ -36,40 +30,21 @@ class LloydMaxQuantizer(GridQuantizer):
         The cells are not equally wide; `reach` is half the last step beyond the outermost level.
     """
 
-    def __init__(
-        self,
-        bits: int,
-        scale: Literal["rms", "absmax", "mse", "static"],
-        scope: Literal["row", "tensor"],
-        group_size: int | None,
-        statistics: Literal["dense", "masked", "kept"],
-        rms: float | None,
-        search_steps: int | None,
-        search_floor: float | None,
-    ) -> None:
-        if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
-            raise UsageError(
-                f"lloyd_max quantizer bits: got {bits!r}, allowed are whole numbers from 1 to 8; "
-                "for no quantization take the identity quantizer"
-            )
-        scaling = Scaling(
-            owner="lloyd_max quantizer",
-            rule=scale,
-            scope=scope,
-            group_size=group_size,
-            statistics=statistics,
-            rms=rms,
-            search_steps=search_steps,
-            search_floor=search_floor,
-        )
-        grid = np.asarray(lloyd_max_levels(bits), dtype=np.float64)
-        super().__init__(scaling, grid, float(grid[-1]))
+    def __init__(self, bits: int, **scale: Unpack[ScaleKeys]) -> None:
+        owner = "lloyd_max quantizer"
+        grid = np.asarray(lloyd_max_levels(check_bits(owner, bits, 1, OTHERWISE)), dtype=np.float64)
+        super().__init__(Scaling.of(owner, scale), grid, float(grid[-1]))
         self._bits = bits
         self._nearest = NearestLevel(grid)
 
     def nearest(self, z: Tensor) -> Tensor:
         """The level of the cell of each value; an edge belongs to the cell below."""
         return self._nearest(z)
+
+    @property
+    def kind(self) -> str:
+        """Nonuniform."""
+        return "nonuniform"
 
     @property
     def bits(self) -> float:

@@ -34,7 +34,7 @@ class MicroscalingQuantizer(BlockQuantizer):
         four_thirds: whether the scale is 4/3 of the "floor" one (arXiv:2509.23202: the block's
             largest then lies in [3, 6) of e2m1 and nothing saturates). One constant for the tensor.
         group_size: values of a block.
-        statistics: "dense", "masked" or "kept"; the last two are one.
+        statistics: "dense" or "kept".
 
     Raises:
         UsageError: an argument outside its range, or 4/3 of another rule.
@@ -56,7 +56,7 @@ class MicroscalingQuantizer(BlockQuantizer):
         scale_rule: Literal["floor", "rceil", "ceil", "even"],
         four_thirds: bool,
         group_size: int,
-        statistics: Literal["dense", "masked", "kept"],
+        statistics: Literal["dense", "kept"],
     ) -> None:
         owner = "microscaling quantizer"
         numbers = FloatGrid(exponent, mantissa, reserve)
@@ -94,6 +94,11 @@ class MicroscalingQuantizer(BlockQuantizer):
         """The nearest element times the scale; the scale."""
         scale = self._scale(self.scaling.absmax(blocks, support))
         return self.numbers.round(blocks / scale, None).mul_(scale), scale
+
+    @property
+    def is_rowwise(self) -> bool:
+        """True: blocks lie within rows."""
+        return True
 
     def extra_repr(self) -> str:
         """The arguments."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log2, sqrt
 from typing import Literal, final
 
-import torch
 from torch import Tensor
 
 from unified_laws.compression.gaussian import Array, Spread
-from unified_laws.compression.projection import Projection
+from unified_laws.compression.projection import Projection, zero_off
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.random_source import RandomSource
 from unified_laws.compression.scaling import Scaling
+from unified_laws.compression.stage import Stage
 from unified_laws.errors import UsageError
 
 
@@ -21,7 +22,8 @@ class NoiseQuantizer(Quantizer):
     """x̂ = x + sqrt(gmse)·RMS·n, with n of zero mean and unit variance, independent of x.
 
     The control of arXiv:2506.01863 Fig. 1: noise of the relative error of a format, in its place.
-    The noise is drawn anew at every call, in evaluation too; zeros stay zero where all are.
+    The noise is drawn anew at every call, in evaluation too (see `RandomSource` for what a training
+    step is); zeros stay zero where all are.
 
     Args:
         gmse: relative squared error on the kept values, in (0, 1).
@@ -71,20 +73,32 @@ class NoiseQuantizer(Quantizer):
         )
         self.gmse = float(gmse)
         self.distribution = distribution
-        self._source = RandomSource(owner, seed)
+        self.random = RandomSource(owner, seed)
 
     def project(self, y: Tensor, support: Tensor | None) -> Projection:
         """`y` and its noise, zero off the support. Computed in float32."""
         wide = y.float()
         if self.distribution == "gaussian":
-            noise = self._source.normal(wide)
+            noise = self.random.normal(wide)
         else:
-            noise = self._source.uniform(wide).sub_(0.5).mul_(sqrt(12.0))
+            noise = self.random.uniform(wide).sub_(0.5).mul_(sqrt(12.0))
         rms = self.scaling.root_mean_square(wide, support)
         value = noise.mul_(sqrt(self.gmse) * rms).add_(wide).to(y.dtype)
-        if support is not None:
-            value = torch.where(support, value, 0.0)
-        return Projection(value=value, limit=None, reach=None)
+        return Projection(value=zero_off(value, support), limit=None, reach=None)
+
+    def check(self, stages: Mapping[str, Stage]) -> None:
+        """Refuse statistics that would change nothing."""
+        self.scaling.check_sparsity(stages)
+
+    @property
+    def has_levels(self) -> bool:
+        """False: there is no grid."""
+        return False
+
+    @property
+    def kind(self) -> str:
+        """Noise."""
+        return "noise"
 
     @property
     def is_identity(self) -> bool:
@@ -114,4 +128,4 @@ class NoiseQuantizer(Quantizer):
 
     def extra_repr(self) -> str:
         """The arguments."""
-        return f"gmse={self.gmse}, distribution={self.distribution}, seed={self._source.seed}"
+        return f"gmse={self.gmse}, distribution={self.distribution}, seed={self.random.seed}"

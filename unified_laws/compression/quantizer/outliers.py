@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unified_laws.compression.gaussian import Array, Spread
+from unified_laws.compression.kth_value import kth_value
 from unified_laws.compression.projection import Projection
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.quantizer.block import BlockQuantizer
@@ -65,7 +66,7 @@ class OutlierQuantizer(Quantizer):
         count = round(self.share * width)
         if count == 0:
             return torch.zeros_like(y, dtype=torch.bool)
-        threshold = magnitude.kthvalue(width - count + 1, dim=-1, keepdim=True).values
+        threshold = kth_value(magnitude, width - count + 1)
         # A row with fewer kept values than outliers has threshold 0, and zeros need no place.
         return (magnitude >= threshold) & (magnitude > 0)
 
@@ -83,6 +84,16 @@ class OutlierQuantizer(Quantizer):
             limit=open_at_outliers(inner.limit),
             reach=open_at_outliers(inner.reach),
         )
+
+    @property
+    def kind(self) -> str:
+        """The kind of the base, with outliers."""
+        return f"{self.base.kind} with outliers"
+
+    @property
+    def is_rowwise(self) -> bool:
+        """That of the base: outliers are those of a row."""
+        return self.base.is_rowwise
 
     @property
     def is_identity(self) -> bool:

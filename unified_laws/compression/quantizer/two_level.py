@@ -35,7 +35,7 @@ class TwoLevelQuantizer(BlockQuantizer):
         four_over_six: whether each block also tries 6/4 of its scale, so that its largest becomes 4
             and not 6, and takes what errs less (Quartet II, arXiv:2601.22813).
         group_size: values of a block.
-        statistics: "dense", "masked" or "kept"; the last two are one.
+        statistics: "dense" or "kept".
 
     Raises:
         UsageError: an argument outside its range, or four over six without a 4 and a 6.
@@ -53,7 +53,7 @@ class TwoLevelQuantizer(BlockQuantizer):
         scale: Literal["absmax"],
         four_over_six: bool,
         group_size: int,
-        statistics: Literal["dense", "masked", "kept"],
+        statistics: Literal["dense", "kept"],
     ) -> None:
         owner = "two_level quantizer"
         numbers = FloatGrid(exponent, mantissa, "none")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Unpack, final
 
 import numpy as np
 from torch import Tensor
 
 from unified_laws.compression.gaussian import optimal_clip
-from unified_laws.compression.quantizer.grid import GridQuantizer
-from unified_laws.compression.scaling import Scaling
-from unified_laws.errors import UsageError
+from unified_laws.compression.quantizer.grid import OTHERWISE, GridQuantizer, check_bits
+from unified_laws.compression.scaling import ScaleKeys, Scaling
 
 
 @final
@@ -22,14 +21,8 @@ class UniformQuantizer(GridQuantizer):
 
     Args:
         bits: 1 to 8.
-        scale: "rms" (limit = alpha*·RMS), "absmax", "mse" or "static"; see `Scaling` for this and
-            for what follows.
-        scope: "row" or "tensor".
-        statistics: "dense", "masked" or "kept".
-        group_size: values of a row that share a scale; None for all.
-        rms: of the scale "static".
-        search_steps: of the scale "mse".
-        search_floor: of the scale "mse".
+        scale: "rms" (limit = alpha*·RMS), "absmax", "mse" or "static"; it and the other keys of
+            `ScaleKeys` say what shares a scale and how it is found, see `Scaling`.
 
     Raises:
         UsageError: an argument outside its range.
@@ -40,36 +33,11 @@ class UniformQuantizer(GridQuantizer):
         code recomputes them at every call; so does this one, unless the scale is "static".
     """
 
-    def __init__(
-        self,
-        bits: int,
-        scale: Literal["rms", "absmax", "mse", "static"],
-        scope: Literal["row", "tensor"],
-        statistics: Literal["dense", "masked", "kept"],
-        group_size: int | None = None,
-        rms: float | None = None,
-        search_steps: int | None = None,
-        search_floor: float | None = None,
-    ) -> None:
-        if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
-            raise UsageError(
-                f"uniform quantizer bits: got {bits!r}, allowed are whole numbers from 1 to 8; "
-                "for no quantization take the identity quantizer"
-            )
-        scaling = Scaling(
-            owner="uniform quantizer",
-            rule=scale,
-            scope=scope,
-            group_size=group_size,
-            statistics=statistics,
-            rms=rms,
-            search_steps=search_steps,
-            search_floor=search_floor,
-        )
-        self.levels = 2**bits
-        super().__init__(
-            scaling, np.arange(self.levels) - (self.levels - 1) / 2, optimal_clip(bits)
-        )
+    def __init__(self, bits: int, **scale: Unpack[ScaleKeys]) -> None:
+        owner = "uniform quantizer"
+        self.levels = 2 ** check_bits(owner, bits, 1, OTHERWISE)
+        grid = np.arange(self.levels) - (self.levels - 1) / 2
+        super().__init__(Scaling.of(owner, scale), grid, optimal_clip(bits))
         self._bits = bits
 
     def nearest(self, z: Tensor) -> Tensor:

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from unified_laws.compression.gaussian import Array, Spread
-from unified_laws.compression.gradient.clip import Clip
-from unified_laws.compression.gradient.trust import Trust
 from unified_laws.compression.grids.codebook import codebook
 from unified_laws.compression.grids.nearest import nearest_code
-from unified_laws.compression.projection import Projection
+from unified_laws.compression.projection import Projection, zero_off
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.scaling import Scaling
 from unified_laws.compression.stage import Stage
@@ -81,13 +79,8 @@ class VectorQuantizer(Quantizer):
         self.radius = float(book.codes.norm(dim=1).max()) + sqrt(dimension * book.mse)
 
     def check(self, stages: Mapping[str, Stage]) -> None:
-        """Refuse a gradient that asks for the levels of scalars: it would pass everything."""
-        gradient = stages["gradient"]
-        if isinstance(gradient, (Trust, Clip)):
-            raise UsageError(
-                f"vector quantizer: got a {type(gradient).__name__} gradient, allowed are Sphere "
-                "and StraightThrough, as a vector has no outermost level; take gradient sphere"
-            )
+        """Refuse statistics that would change nothing."""
+        self.scaling.check_sparsity(stages)
 
     def project(self, y: Tensor, support: Tensor | None) -> Projection:
         """The nearest code of each vector after pruning; zero off the support. In float32."""
@@ -95,14 +88,27 @@ class VectorQuantizer(Quantizer):
         kept = None if support is None else self.scaling.split(support)
         scale = self.scaling.root_mean_square(wide, kept)
         if kept is not None:
-            wide = torch.where(kept, wide, 0.0)
+            wide = wide * kept
         points = (wide / torch.where(scale > 0, scale, 1.0)).reshape(-1, self.dimension)
         codes = self._codes.to(points.device)
         value = codes.index_select(0, nearest_code(points, codes)).view(wide.shape) * scale
-        value = self.scaling.join(value).to(y.dtype)
-        if support is not None:
-            value = torch.where(support, value, 0.0)
+        value = zero_off(self.scaling.join(value).to(y.dtype), support)
         return Projection(value=value, limit=None, reach=None, points=points, radius=self.radius)
+
+    @property
+    def kind(self) -> str:
+        """Vector."""
+        return "vector"
+
+    @property
+    def is_rowwise(self) -> bool:
+        """Where rows have scales of their own."""
+        return self.scaling.scope == "row"
+
+    @property
+    def has_levels(self) -> bool:
+        """False: codes are vectors."""
+        return False
 
     @property
     def is_identity(self) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
+from unified_laws.compression.kth_value import kth_value
 from unified_laws.compression.sparsifier.base import Sparsifier
 from unified_laws.errors import UsageError
 
@@ -59,8 +60,7 @@ class Magnitude(Sparsifier):
         if kept == 0:
             return torch.zeros_like(y, dtype=torch.bool)
         flat = magnitude if self.scope == "row" else magnitude.reshape(-1)
-        threshold = flat.kthvalue(total - kept + 1, dim=-1, keepdim=True).values
-        return magnitude >= threshold
+        return magnitude >= kth_value(flat, total - kept + 1)
 
     @property
     def is_identity(self) -> bool:

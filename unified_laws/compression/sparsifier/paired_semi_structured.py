@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from math import comb, log2
+from math import comb
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from unified_laws.compression.sparsifier.base import Sparsifier
+from unified_laws.compression.gaussian import Array
+from unified_laws.compression.sparsifier.grouped import GroupSparsifier
 from unified_laws.compression.sparsifier.semi_structured import SemiStructured
-from unified_laws.errors import UsageError
 
 
 @final
-class PairedSemiStructured(Sparsifier):
+class PairedSemiStructured(GroupSparsifier):
     """Keeps `kept` of every `group` consecutive values as whole pairs, those of largest 2-norm.
 
     QuEST (arXiv:2502.05003) trains INT4 with 4:8 so: the 2 largest of the 4 pairs of neighbours.
@@ -26,7 +25,7 @@ class PairedSemiStructured(Sparsifier):
         group: M of N:M, even, a divisor of in_features.
 
     Raises:
-        UsageError: not 0 < kept < group, an odd number, or `group` does not divide in_features.
+        UsageError: not 0 < kept < group, or an odd number.
 
     Note:
         QuEST's code quantizes first, with the RMS of the unpruned row, and prunes then; here, as
@@ -34,15 +33,7 @@ class PairedSemiStructured(Sparsifier):
     """
 
     def __init__(self, kept: int, group: int) -> None:
-        super().__init__()
-        whole = isinstance(kept, int) and isinstance(group, int)
-        if not (whole and 0 < kept < group and kept % 2 == group % 2 == 0):
-            raise UsageError(
-                f"paired semi-structured sparsity: got {kept!r}:{group!r}, allowed are even "
-                "numbers with 0 < kept < group; for example kept 4, group 8"
-            )
-        self.kept = kept
-        self.group = group
+        super().__init__("paired semi-structured", kept, group, tuple_size=2)
         self.pairs = SemiStructured(kept=kept // 2, group=group // 2)
 
     def support(self, y: Tensor) -> Tensor | None:
@@ -52,22 +43,7 @@ class PairedSemiStructured(Sparsifier):
         chosen = self.pairs.support(power)
         return None if chosen is None else chosen.repeat_interleave(2, dim=-1)
 
-    @property
-    def is_identity(self) -> bool:
-        """False."""
-        return False
-
-    @property
-    def kept_fraction(self) -> float:
-        """N/M."""
-        return self.kept / self.group
-
-    @property
-    def mask_entropy_bits(self) -> float:
-        """log2(M/2 choose N/2)/M."""
-        return log2(comb(self.group // 2, self.kept // 2)) / self.group
-
-    def keep_probability(self, magnitude: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    def keep_probability(self, magnitude: Array) -> Array | None:
         """The mean over the neighbour z of P(fewer than N/2 of the other M/2 - 1 pairs are larger).
 
         The squared norm of a pair exceeds s with probability q = exp(-s/2), here s = x² + z², and
@@ -82,22 +58,3 @@ class PairedSemiStructured(Sparsifier):
                 count = comb(others, larger) * comb(others - larger, power) * (-1) ** power
                 total += count * np.exp(-j * square / 2) / np.sqrt(1.0 + j)
         return total
-
-    @property
-    def breakpoints(self) -> tuple[float, ...]:
-        """None: the probability is smooth."""
-        return ()
-
-    def bind(self, in_features: int) -> PairedSemiStructured:
-        """Itself, if the groups fit."""
-        if in_features % self.group != 0:
-            raise UsageError(
-                f"paired semi-structured sparsity {self.kept}:{self.group}: got in_features "
-                f"{in_features}, allowed are multiples of {self.group}; change the width or the "
-                "group"
-            )
-        return self
-
-    def extra_repr(self) -> str:
-        """The arguments."""
-        return f"kept={self.kept}, group={self.group}"

@@ -8,13 +8,15 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from unified_laws.compression.transform.base import Transform
-from unified_laws.compression.transform.blockwise import blockwise
+from unified_laws.compression.transform.blockwise import (
+    POWER,
+    BlockTransform,
+    block_matrix,
+    blockwise,
+)
 from unified_laws.errors import UsageError
 
 AUTO_MAX_BLOCK = 128  # QuEST, arXiv:2502.05003, code: block 128
-
-_matrices: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
 
 
 def sylvester(block: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -25,22 +27,6 @@ def sylvester(block: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     return matrix
 
 
-def hadamard_matrix(block: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """`sylvester`, made once for all layers; under a compiler it is part of the graph.
-
-    Not a buffer: a model built on the meta device and materialised by `to_empty` would find noise
-    in a buffer that no checkpoint restores. Made outside inference mode, since training may follow
-    a validation epoch.
-    """
-    if torch.compiler.is_compiling():
-        return sylvester(block, device, dtype)
-    key = (block, device, dtype)
-    if key not in _matrices:
-        with torch.inference_mode(mode=False):
-            _matrices[key] = sylvester(block, device, dtype)
-    return _matrices[key]
-
-
 def random_signs(count: int, seed: int) -> Tensor:
     """`count` independent ±1, float32 on the CPU, from a generator of their own."""
     generator = torch.Generator().manual_seed(seed)
@@ -49,7 +35,7 @@ def random_signs(count: int, seed: int) -> Tensor:
 
 
 @final
-class Hadamard(Transform):
+class Hadamard(BlockTransform):
     """x·D·H with H = diag(H_block, …), orthonormal Sylvester blocks on the last dimension.
 
     QuEST (arXiv:2502.05003, code), where D is 1. With signs, D = diag(±1, …) at random, before H:
@@ -77,13 +63,7 @@ class Hadamard(Transform):
     """
 
     def __init__(self, block: int | Literal["auto"], fold: bool, signs: int | None = None) -> None:
-        super().__init__()
-        is_power = isinstance(block, int) and not isinstance(block, bool) and block > 0
-        if block != "auto" and not (is_power and int(block).bit_count() == 1):
-            raise UsageError(
-                f"Hadamard block: got {block!r}, allowed is a power of two (1, 2, 4, …) or "
-                f"'auto'; take 'auto' for the largest one up to {AUTO_MAX_BLOCK} that fits"
-            )
+        super().__init__("Hadamard", block, POWER, fold)
         if signs is not None and (
             not isinstance(signs, int) or isinstance(signs, bool) or signs < 0
         ):
@@ -91,25 +71,12 @@ class Hadamard(Transform):
                 f"Hadamard signs: got {signs!r}, allowed are null (no signs) and whole numbers "
                 "from 0, the seed of the signs; take 0"
             )
-        self._block = block
-        self._fold = bool(fold)
         self._seed = signs
         self._signs: Tensor | None = None  # of the width it is bound to
 
-    @property
-    def block(self) -> int | None:
-        """Width of one block; None for an "auto" that is not bound yet."""
-        return None if self._block == "auto" else int(self._block)
-
-    @property
-    def folded(self) -> bool:
-        """Whether the operand stays in the rotated basis."""
-        return self._fold
-
-    @property
-    def is_orthonormal(self) -> bool:
-        """True."""
-        return True
+    def automatic(self, in_features: int) -> int:
+        """The largest power of two up to 128 that divides it."""
+        return min(AUTO_MAX_BLOCK, in_features & -in_features)
 
     @property
     def is_identity(self) -> bool:
@@ -120,18 +87,6 @@ class Hadamard(Transform):
     def basis(self) -> tuple[object, ...]:
         """Kind, block and seed of the signs."""
         return (*super().basis, self._seed)
-
-    def resolve(self, in_features: int) -> int:
-        """The block used at this width."""
-        if self._block == "auto":
-            return min(AUTO_MAX_BLOCK, in_features & -in_features)
-        block = int(self._block)
-        if in_features % block != 0:
-            raise UsageError(
-                f"Hadamard block {block}: got in_features {in_features}, allowed are multiples "
-                f"of {block}; take block 'auto' or a power of two that divides {in_features}"
-            )
-        return block
 
     def bind(self, in_features: int) -> Hadamard:
         """The same rotation with its block resolved and its signs drawn."""
@@ -152,7 +107,7 @@ class Hadamard(Transform):
     def _rotate(self, x: Tensor) -> Tensor:
         """`x`·H, and `x`·Hᵀ, since H is symmetric."""
         block = self.resolve(x.shape[-1])
-        return blockwise(x, hadamard_matrix(block, x.device, x.dtype))
+        return blockwise(x, block_matrix(sylvester, block, x.device, x.dtype))
 
     def encode(self, x: Tensor) -> Tensor:
         """`x`·D·H."""
@@ -164,4 +119,4 @@ class Hadamard(Transform):
 
     def extra_repr(self) -> str:
         """The arguments."""
-        return f"block={self._block}, fold={self._fold}, signs={self._seed}"
+        return f"{super().extra_repr()}, signs={self._seed}"

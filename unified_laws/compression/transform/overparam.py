@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unified_laws.compression.transform.base import Transform
+from unified_laws.compression.transform.blockwise import POWER, check_block
 from unified_laws.compression.transform.hadamard import AUTO_MAX_BLOCK, sylvester
 from unified_laws.errors import UsageError
 
@@ -40,12 +41,7 @@ class Overparam(Transform):
 
     def __init__(self, block: int | Literal["auto"], side: Literal["output", "input"]) -> None:
         super().__init__()
-        is_power = isinstance(block, int) and not isinstance(block, bool) and block > 0
-        if block != "auto" and not (is_power and int(block).bit_count() == 1):
-            raise UsageError(
-                f"overparam block: got {block!r}, allowed is a power of two or 'auto'; take 'auto' "
-                f"for the largest one up to {AUTO_MAX_BLOCK} that fits"
-            )
+        check_block("overparam", block, POWER)
         if side not in ("output", "input"):
             raise UsageError(
                 f"overparam side: got {side!r}, allowed are 'output' and 'input'; take output for "

@@ -1,0 +1,1 @@
+"""Numbers printed in papers, as data with their source."""
