@@ -16,7 +16,7 @@ from unified_laws.laws.fitting import fit_laws
 from unified_laws.laws.noise import huber_inflation, measure_noise, robust_scale
 from unified_laws.laws.result import LawsResult
 from unified_laws.laws.table import RunTable
-from unified_laws.laws.uncertainty import curvature_intervals
+from unified_laws.laws.uncertainty import curvature_intervals, profile_of
 
 
 def fit(table: RunTable, bootstrap: int = 0, **options: Any) -> LawsResult:
@@ -29,10 +29,11 @@ def test_intervals_are_not_idly_wide() -> None:
     """At 12 runs per format the interval is within 40 % of four times the estimate's spread."""
     widths, errors = [], []
     for seed in range(20):
-        laws = fit(planted_table(2e-3, seed))
-        entry = laws.capacity("int4")
-        widths.append(math.log(entry.high / entry.low))
-        errors.append(math.log(entry.rho / RHO["int4"]))
+        table = planted_table(2e-3, seed)
+        estimate = estimate_law(table, dense="bf16", delta=1e-3, starts=4, fixed={})
+        intervals, _ = profile_of(estimate, measure_curvature(estimate), [5])
+        widths.append(intervals.high[5] - intervals.low[5])
+        errors.append(estimate.log_rho[0] - math.log(RHO["int4"]))
     ratio = float(np.mean(widths)) / (4.0 * float(np.sqrt(np.mean(np.square(errors)))))
     # The spread of 20 replicates is itself known to sqrt(1/40) = 16 %: three times that.
     assert 0.5 < ratio < 1.5

@@ -56,13 +56,13 @@ def fit(table: RunTable, effect: str | None, **options: str) -> LawsResult:
 
 
 def test_planted_components_are_found_and_rho_narrows() -> None:
-    """Pooled over ten tables: each component within 4 standard errors; rho near 1 narrows.
+    """Pooled over six tables: each component within 4 standard errors; rho near 1 narrows.
 
     A rho far from 1 rests on alpha, which only differences between blocks tell: its interval may
     widen, and rightly, as the plain fit takes the runs of a block for independent evidence.
     """
     found, hits, ratios = [], [], []
-    for seed in range(10):
+    for seed in range(6):
         table = blocks_table(0.01, 0.002, seed)
         plain, mixed = fit(table, None), fit(table, "block")
         assert mixed.components is not None
@@ -75,13 +75,13 @@ def test_planted_components_are_found_and_rho_narrows() -> None:
                 ratios.append((narrow.high - narrow.low) / (wide.high - wide.low))
             hits.append(narrow.low <= RHO[name] <= narrow.high)
     mean = np.mean(found, axis=0)
-    # 24 blocks less the law's 5 parameters: relative error 1/sqrt(2*19) each, ten tables.
-    assert mean[0] == pytest.approx(0.01, rel=4 / math.sqrt(2 * 19 * 10))
+    # 24 blocks less the law's 5 parameters: relative error 1/sqrt(2*19) each, six tables.
+    assert mean[0] == pytest.approx(0.01, rel=4 / math.sqrt(2 * 19 * 6))
     # 120 runs less 24 blocks and 4 capacities.
-    assert mean[1] == pytest.approx(0.002, rel=4 / math.sqrt(2 * 92 * 10))
+    assert mean[1] == pytest.approx(0.002, rel=4 / math.sqrt(2 * 92 * 6))
     # Without the block its noise of .01 is in every comparison.
     assert max(ratios) < 0.6
-    # 40 intervals that share their blocks by four: as ten, one or two may miss.
+    # 24 intervals that share their blocks by four: as six, one may miss.
     assert np.mean(hits) >= 0.8
 
 

@@ -85,9 +85,9 @@ def test_drift_is_found_where_it_is_planted_and_only_there() -> None:
 
 
 def test_without_a_drift_the_chance_is_uniform() -> None:
-    """80 tables of four formats: a p below .05 as often as .05, within 4 standard errors."""
+    """40 tables of four formats: a p below .05 as often as .05, within 4 standard errors."""
     chances = []
-    for seed in range(80):
+    for seed in range(40):
         table = planted_table(2e-3, 500 + seed, ratios=(20.0, 100.0))
         estimate = estimate_law(table, dense="bf16", delta=math.inf, starts=2, fixed={})
         found = measure_diagnostics(estimate, measure_curvature(estimate), table)

@@ -118,7 +118,12 @@ def _nan(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measure_diagnostics(estimate: Estimate, curvature: Curvature, table: RunTable) -> Diagnostics:
-    """Leave every run out once, and free every format's slope once; all as two batches."""
+    """Leave every run out once, and free every format's slope once; each as one batch.
+
+    Note:
+        Where a random effect was fitted, a run is left out of the whitened residuals: its group's
+        mean keeps a share of it, so its influence is understated a little.
+    """
     studentized = _studentize(estimate, curvature)
     count, freedom = len(table), curvature.noise.degrees_of_freedom
     limit = float(student.ppf(1.0 - CHANCE / (2 * count), freedom)) if freedom > 0 else math.inf
