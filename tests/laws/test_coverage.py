@@ -27,7 +27,7 @@ def test_profile_intervals_of_two_hundred_replicates() -> None:
     )
     shares = hits[:, :6].mean(axis=0)
     for share, trials in (*((s, REPLICATES) for s in shares), (shares.mean(), 2 * REPLICATES)):
-        low, high = np.asarray(binom.ppf([0.0005, 0.9995], trials, 0.95)) / trials
+        low, high = (float(binom.ppf(q, trials, 0.95)) / trials for q in (0.0005, 0.9995))
         assert low <= share <= high
 
 

@@ -69,7 +69,7 @@ def test_row_order_and_units_move_no_end(delta: float) -> None:
 
 
 def test_little_noise_gives_the_curvature_interval() -> None:
-    """Where the objective is quadratic the two agree; A and B are the hard ones."""
+    """Where the objective is quadratic the two agree; A and B, tied to alpha, are the hard ones."""
     table = planted_table(1e-5, sizes=(1e6, 4e6, 1.6e7, 6.4e7), ratios=(5.0, 20.0, 80.0, 320.0))
     estimate = estimate_law(table, dense="bf16", delta=math.inf, starts=8, fixed={})
     curvature = measure_curvature(estimate)

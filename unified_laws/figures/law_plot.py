@@ -41,7 +41,7 @@ def draw_collapse(table: RunTable, laws: LawsResult) -> Figure:
         grid = np.geomspace(capacity.min() / 1.15, capacity.max() * 1.15, 200)
         line = np.exp(laws.law.log_A - laws.law.alpha * np.log(grid)) + laws.law.E
         axes.plot(grid, line, color=GREY, linewidth=1.2, zorder=1, label="law")
-        _count_axis(axes)
+        count_axis(axes)
         axes.set_xlabel("N · ρ, dense-equivalent parameters")
         axes.set_ylabel("loss − B·D$^{-β}$, nats per token")
         figure.legend(loc="outside right upper", handletextpad=0.3)
@@ -104,7 +104,7 @@ def _draw_size(
         curve = laws.law.predict(size, size * grid, laws.capacity(name).rho)
         axes.plot(grid, curve, color=style.color, linewidth=0.9, alpha=0.75)
     axes.set_title(f"N = {_count(size)}")
-    _count_axis(axes)
+    count_axis(axes)
 
 
 def _chosen(sizes: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ def _count(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _count_axis(axes: Axes) -> None:
+def count_axis(axes: Axes) -> None:
     """A log axis of counts with readable ticks, also where it spans less than a decade."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()

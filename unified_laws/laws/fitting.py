@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -10,6 +9,13 @@ from types import MappingProxyType
 import numpy as np
 
 from unified_laws.errors import UsageError
+from unified_laws.laws.assembly import (
+    capacities_of,
+    every_interval,
+    law_intervals_of,
+    reported_objective,
+    residuals_of,
+)
 from unified_laws.laws.block_effect import VarianceComponents, fit_random_effect, label_groups
 from unified_laws.laws.bootstrap import Progress, check_resamples
 from unified_laws.laws.covariance import ParameterCovariance
@@ -17,19 +23,11 @@ from unified_laws.laws.curvature import Curvature, in_table_units, measure_curva
 from unified_laws.laws.diagnosis import diagnose
 from unified_laws.laws.diagnostics import measure_diagnostics
 from unified_laws.laws.estimate import Estimate, estimate_law, refine
-from unified_laws.laws.intervals import Intervals, MethodInterval, check_method
-from unified_laws.laws.loss_law import PARAMETERS, Floats
-from unified_laws.laws.noise import robust_scale
-from unified_laws.laws.objective import LOG_A, LOG_B, NUM_LAW
-from unified_laws.laws.quality import FitQuality, Residual
-from unified_laws.laws.replicates import (
-    EFFICIENT_CLIP,
-    LEAST_FREEDOM,
-    Replicates,
-    lack_of_fit,
-    pooled_noise,
-)
-from unified_laws.laws.result import Capacity, LawsResult, ParameterInterval
+from unified_laws.laws.intervals import check_method
+from unified_laws.laws.quality import FitQuality
+from unified_laws.laws.replicates import lack_of_fit, pooled_noise
+from unified_laws.laws.result import LawsResult
+from unified_laws.laws.run_noise import huber_threshold, relative_scale
 from unified_laws.laws.table import RunTable
 from unified_laws.laws.uncertainty import Uncertainty, measure_uncertainty
 from unified_laws.laws.words import say_diagnostics, say_noise
@@ -80,13 +78,13 @@ def fit_laws(
     """
     check_resamples(bootstrap)
     check_method(interval, bootstrap)
-    scale = _scale(table, weights)
+    scale = relative_scale(table, weights)
     labels = label_groups(table, random_effect) if random_effect is not None else None
     if labels is not None and scale is not None:
         raise UsageError("weights and random_effect cannot be combined; set one of them to null")
     replicates = pooled_noise(table)
     arguments = {"dense": dense, "starts": starts, "fixed": fixed, "scale": scale}
-    threshold = _threshold(table, delta, replicates, objective, arguments)
+    threshold = huber_threshold(table, delta, replicates, objective, arguments)
     estimate = estimate_law(table, delta=threshold, kind=objective, **arguments)  # type: ignore[arg-type]
     found: VarianceComponents | None = None
     if labels is not None and random_effect is not None:
@@ -106,11 +104,11 @@ def fit_laws(
         replicates = lack_of_fit(replicates, estimate)
     diagnostics = measure_diagnostics(estimate, curvature, table)
     residuals = estimate.residuals
-    rows = _residuals(estimate, table)
+    rows = residuals_of(estimate, table)
     return LawsResult(
         law=estimate.law,
-        law_intervals=_law_intervals(estimate, curvature, uncertainty.intervals),
-        capacities=_capacities(estimate, curvature, uncertainty.intervals, table, dense),
+        law_intervals=law_intervals_of(estimate, curvature, uncertainty.intervals),
+        capacities=capacities_of(estimate, curvature, uncertainty.intervals, table, dense),
         fit=FitQuality(
             rmse_log=float(np.sqrt(np.square(residuals).mean())),
             starts=estimate.starts,
@@ -123,7 +121,7 @@ def fit_laws(
                 *say_diagnostics(diagnostics, rows),
                 *table.warnings,
             ),
-            objective=_reported(estimate, objective),
+            objective=reported_objective(estimate, objective),
             noise_log=curvature.noise.sigma,
             degrees_of_freedom=curvature.noise.degrees_of_freedom,
             converged=estimate.converged,
@@ -142,57 +140,12 @@ def fit_laws(
         ),
         objective=objective,
         interval=interval,
-        intervals=_all_intervals(estimate, uncertainty),
+        intervals=every_interval(estimate, uncertainty),
         weights=weights,
         components=found,
         replicates=replicates,
         diagnostics=diagnostics,
     )
-
-
-def _scale(table: RunTable, weights: str | None) -> Floats | None:
-    """Relative standard errors with geometric mean 1, (n,)."""
-    if weights is None:
-        return None
-    if weights != "val_loss_stderr":
-        raise UsageError(f"weights is {weights!r}; allowed is null or val_loss_stderr")
-    known = table.val_loss_stderr
-    if known is None:
-        raise UsageError(
-            "weights=val_loss_stderr needs a column val_loss_stderr, and the table has none; map "
-            "it with columns={val_loss_stderr:<its name>}, or set weights=null"
-        )
-    missing = int((~(np.isfinite(known) & (known > 0))).sum())
-    if missing:
-        raise UsageError(
-            f"weights=val_loss_stderr needs a value above zero for every run, and {missing} of "
-            f"{len(table)} have none; fill them in, or set weights=null"
-        )
-    log_scale = np.log(known / table.val_loss)
-    scale: Floats = np.exp(log_scale - log_scale.mean())
-    return scale
-
-
-def _threshold(
-    table: RunTable,
-    delta: float | str,
-    replicates: Replicates | None,
-    objective: str,
-    arguments: Mapping[str, object],
-) -> float:
-    """The Huber threshold as a number."""
-    if delta != "auto":
-        if isinstance(delta, str):
-            raise UsageError(f"delta is {delta!r}; allowed is a number above zero, inf, or auto")
-        return float(delta)
-    if objective != "huber":
-        return math.inf
-    if replicates is not None and replicates.degrees_of_freedom >= LEAST_FREEDOM:
-        noise = replicates.stderr_log
-    else:
-        rough = estimate_law(table, delta=math.inf, **arguments)  # type: ignore[arg-type]
-        noise = robust_scale(rough.standardized, rough.num_free)
-    return EFFICIENT_CLIP * noise if noise > 0 else math.inf
 
 
 def _measure(
@@ -223,89 +176,3 @@ def _measure(
             break
         estimate = replace(refine(replace(estimate, theta=uncertainty.better)), starts_at_best=0)
     return estimate, curvature, uncertainty
-
-
-def _reported(estimate: Estimate, objective: str) -> float:
-    """What was minimised, in the terms of its name."""
-    if objective == "least_absolute":
-        return float(np.abs(estimate.standardized).sum())
-    return estimate.value
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 700.0 else (math.inf if value >= 700.0 else math.nan)
-
-
-def _ends(intervals: Intervals, index: int) -> tuple[float, float]:
-    """Ends of one parameter: of A, B and rho themselves rather than their logarithms."""
-    low, high = float(intervals.low[index]), float(intervals.high[index])
-    if index in (LOG_A, LOG_B) or index >= NUM_LAW:
-        return _exp(low), _exp(high)
-    return low, high
-
-
-def _all_intervals(estimate: Estimate, uncertainty: Uncertainty) -> tuple[MethodInterval, ...]:
-    names = (*PARAMETERS, *(f"rho of {name}" for name in estimate.objective.formats))
-    return tuple(
-        MethodInterval(name, entry.method, *_ends(entry, index))
-        for index, name in enumerate(names)
-        for entry in uncertainty.by_method
-    )
-
-
-def _law_intervals(
-    estimate: Estimate, curvature: Curvature, intervals: Intervals
-) -> tuple[ParameterInterval, ...]:
-    """A and B back from their logarithms; the order of the parameters is A, B, E, alpha, beta."""
-    found = []
-    for index, name in enumerate(PARAMETERS):
-        value = float(getattr(estimate.law, name))
-        stderr = float(curvature.natural_stderr[index])
-        if index in (LOG_A, LOG_B):
-            stderr = value * stderr
-        found.append(ParameterInterval(name, value, *_ends(intervals, index), stderr))
-    return tuple(found)
-
-
-def _capacities(
-    estimate: Estimate,
-    curvature: Curvature,
-    intervals: Intervals,
-    table: RunTable,
-    dense: str,
-) -> tuple[Capacity, ...]:
-    found = []
-    for index, name in enumerate(estimate.objective.formats):
-        rho = math.exp(estimate.log_rho[index])
-        column = NUM_LAW + index
-        low, high = _ends(intervals, column)
-        found.append(
-            Capacity(
-                format=name,
-                rho=rho,
-                low=low,
-                high=high,
-                stderr=rho * float(curvature.natural_stderr[column]),
-                runs=table.formats.count(name),
-            )
-        )
-    found.sort(key=lambda entry: (-entry.rho, entry.format))
-    return (Capacity(dense, 1.0, 1.0, 1.0, 0.0, table.formats.count(dense)), *found)
-
-
-def _residuals(estimate: Estimate, table: RunTable) -> tuple[Residual, ...]:
-    law = estimate.law
-    inverted = law.invert(table.num_params, table.num_tokens, table.val_loss)
-    log_residuals = estimate.residuals
-    return tuple(
-        Residual(
-            format=table.formats[i],
-            num_params=float(table.num_params[i]),
-            num_tokens=float(table.num_tokens[i]),
-            val_loss=float(table.val_loss[i]),
-            predicted_loss=float(table.val_loss[i] * math.exp(-log_residuals[i])),
-            log_residual=float(log_residuals[i]),
-            rho=float(inverted[i]),
-        )
-        for i in range(len(table))
-    )

@@ -50,10 +50,10 @@ def most_telling_run(
         return f"no single dense run of up to four times the size would tell {name}"
     before = math.sqrt(noise * invert_information(curvature.jacobian, free)[parameter, parameter])
     n, d = candidates[best]
+    after = math.sqrt(noise * variance[best])
     return (
-        f"of {len(candidates)} further dense runs the one with N = {n:.3g} and D = {d:.3g} would "
-        f"tell most: standard error of {name} {before:.2g} -> "
-        f"{math.sqrt(noise * variance[best]):.2g}"
+        f"of {len(candidates)} further dense runs the one with N = {n:.3g} and D = {d:.3g} "
+        f"would tell most: standard error of {name} {before:.2g} -> {after:.2g}"
     )
 
 
