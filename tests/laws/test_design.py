@@ -107,7 +107,7 @@ def test_greedy_is_near_the_best_of_all_triples(information: Information) -> Non
         for chosen in itertools.combinations(range(len(pool)), 3)
     )
     assert len(plan.steps) == 3
-    assert exact <= plan.after <= 1.02 * exact
+    assert exact * (1 - 1e-12) <= plan.after <= 1.02 * exact  # the sums round differently
 
 
 def test_d_optimality_determines_everything_v_the_target(information: Information) -> None:
