@@ -148,7 +148,7 @@ def test_markup_is_well_formed_and_ids_are_unique(page: str) -> None:
 
 def test_every_picture_says_what_it_shows(page: str) -> None:
     pictures = re.findall(r"<svg[^>]*>", page)
-    assert len(pictures) == 4
+    assert len(pictures) == 6
     for picture in pictures:
         assert 'role="img"' in picture
         assert re.search(r'aria-label="[^"]{40,}"', picture)

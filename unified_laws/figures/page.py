@@ -10,6 +10,7 @@ from typing import Any
 from unified_laws.figures.alt_text import capacity_alt, collapse_alt, curve_alt, sizes_alt
 from unified_laws.figures.capacity_plot import draw_capacities
 from unified_laws.figures.curve_plot import draw_curve
+from unified_laws.figures.diagnostics_section import diagnostics_section
 from unified_laws.figures.frozen_section import frozen_section
 from unified_laws.figures.law_plot import draw_collapse, draw_sizes
 from unified_laws.figures.points import FormatPoint, join_points
@@ -83,6 +84,7 @@ def render_page(
             to_svg(draw_sizes(table, laws), name="sizes", alt=sizes_alt(table, laws)),
             "Loss against tokens per parameter for each size: measured points and the law.",
         ),
+        diagnostics_section(laws),
         frozen_section(frozen) if frozen is not None else "",
         _commands(commands),
     ]
@@ -156,12 +158,26 @@ def _warnings(laws: LawsResult) -> str:
 
 def _quality(laws: LawsResult) -> str:
     fit = laws.fit
-    how = "Least squares" if math.isinf(laws.delta) else f"Huber with delta = {laws.delta:g}"
+    how = {
+        "least_squares": "Least squares",
+        "least_absolute": "Least absolute deviations",
+    }.get(laws.objective, f"Huber with delta = {laws.delta:g}")
+    how = "Least squares" if math.isinf(laws.delta) else how
     fixed = "".join(f" {name} was held at {value:g}." for name, value in laws.fixed)
     return (
         f"{how} on log loss; the law misses a run by {100 * fit.rmse_log:.2f} % (root mean square)."
-        f" {fit.starts_at_best} of {fit.starts} starts reached the best optimum; intervals from "
-        f"{laws.bootstrap} resamples of the runs.{fixed}"
+        f" {fit.starts_at_best} of {fit.starts} starts reached the best optimum; {laws.interval} "
+        f"intervals.{fixed}{_effect(laws)}"
+    )
+
+
+def _effect(laws: LawsResult) -> str:
+    found = laws.components
+    if found is None:
+        return ""
+    return (
+        f" Noise shared within a {found.group}: {100 * found.sigma_group:.2f} %, of a run alone: "
+        f"{100 * found.sigma_run:.2f} % ({found.method}; p = {found.p:.2g} without it)."
     )
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unified_laws.figures.law_plot import count_axis
-from unified_laws.figures.style import GREY, looks, new_figure, plain_text, styled
+from unified_laws.figures.style import GREY, Look, looks, new_figure, plain_text, styled
 from unified_laws.laws.result import LawsResult
 
 
@@ -53,14 +53,18 @@ def draw_residuals(laws: LawsResult) -> Figure:
                 markeredgecolor="#b00020",
             )
             axes.set_xlabel(name)
+            axes.margins(y=0.12)
             count_axis(axes)
         panels[0].set_ylabel("residual, % of the loss")
-        handles = [
-            Line2D([], [], color=s.color, marker=s.marker, linestyle="none", label=plain_text(name))
-            for name, s in look.items()
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=across)
+        figure.legend(handles=_handles(look), loc="outside lower center", ncols=across)
     return figure
+
+
+def _handles(look: dict[str, Look]) -> list[Line2D]:
+    return [
+        Line2D([], [], color=s.color, marker=s.marker, linestyle="none", label=plain_text(name))
+        for name, s in look.items()
+    ]
 
 
 def draw_influence(laws: LawsResult) -> Figure:
@@ -86,9 +90,8 @@ def draw_influence(laws: LawsResult) -> Figure:
                 s=16.0 + 60.0 * np.minimum(np.nan_to_num(shift[own]), 3.0),
                 alpha=0.75,
                 linewidths=0,
-                label=plain_text(label),
             )
         axes.set_xlabel("leverage (share of its own residual that the fit takes away)")
         axes.set_ylabel("residual, standard errors")
-        figure.legend(loc="outside right upper", handletextpad=0.3)
+        figure.legend(handles=_handles(look), loc="outside right upper", handletextpad=0.3)
     return figure

@@ -190,9 +190,13 @@ def _resample(
         shape = (fits, len(chunk), len(estimate.theta))
         shift = PERTURBATION * spread * np.clip(generator.standard_normal(shape), -2, 2)
         shift[0] = 0.0
+        start = (estimate.theta + shift).reshape(-1, shape[2])
+        kept = np.broadcast_to(estimate.box.held, start.shape)
+        # The first of each is the optimum itself, E at zero or not.
+        start[len(chunk) :] = estimate.objective.lift(start, kept)[len(chunk) :]
         descent = descend_gradually(
             estimate.objective,
-            (estimate.theta + shift).reshape(-1, shape[2]),
+            start,
             np.tile(chunk, (fits, 1)),
             estimate.box,
             least_squares=False,

@@ -160,9 +160,10 @@ def _leave_one_out(estimate: Estimate, curvature: Curvature) -> Floats:
     """Log rho of each format without each run, (n, F), by refitting; NaN for its only run."""
     objective = estimate.objective
     count = objective.num_runs
+    start = np.tile(estimate.theta, (count, 1))
     descent = descend_gradually(
         objective,
-        np.tile(estimate.theta, (count, 1)),
+        objective.lift(start, np.broadcast_to(estimate.box.held, start.shape)),
         1.0 - np.eye(count),
         estimate.box,
         least_squares=False,

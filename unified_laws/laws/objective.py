@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unified_laws.laws.loss_law import Floats, LossLaw
 from unified_laws.laws.table import RunTable
@@ -15,6 +16,10 @@ NUM_LAW = 5
 LOG_A, LOG_B, LOG_E, ALPHA, BETA = range(NUM_LAW)
 # Stands for the log of a held E = 0; exp of it is still a comfortable double.
 LOG_OF_ZERO = -700.0
+# E falls by this factor at most in one bent step: a jump to zero could not be taken back.
+MOST_FALL_OF_E = 0.1
+# An E below this share of the smallest loss has vanished; it is raised to the other share of it.
+VANISHED_SHARE, LIFTED_SHARE = 1e-3, 0.1
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,31 @@ class Objective:
         coefficients = here[:, [LOG_A, LOG_B]] + shift
         rest = total - np.exp(np.minimum(coefficients, 700.0)).sum(axis=1)
         result[:, [LOG_A, LOG_B]] = coefficients
-        result[:, LOG_E] = np.log(np.maximum(rest, 1e-300))
+        result[:, LOG_E] = np.log(np.maximum(rest, MOST_FALL_OF_E * terms[:, LOG_E]))
+        return result
+
+    def lift(self, theta: Floats, kept: NDArray[np.bool_]) -> Floats:
+        """The same points with an E that has all but vanished raised along the law's valley.
+
+        Near E = 0 nothing depends on log E, so a descent that starts there would stay although the
+        optimum has moved away. A + E and alpha A stay as they are (see `bend`); rows in which one
+        of E, A or alpha is kept are left alone.
+
+        Args:
+            theta: points, (S, p).
+            kept: which of their parameters are kept, (S, p).
+        """
+        result = theta.copy()
+        smallest = float(np.exp(self.log_loss.min()))
+        first = np.exp(np.minimum(theta[:, LOG_A], 700.0))
+        raised = np.minimum(LIFTED_SHARE * smallest, 0.5 * first)
+        rows = (np.exp(theta[:, LOG_E]) < VANISHED_SHARE * smallest) & ~kept[
+            :, [LOG_E, LOG_A, ALPHA]
+        ].any(axis=1)
+        left = first - raised
+        result[rows, LOG_E] = np.log(raised[rows])
+        result[rows, LOG_A] = np.log(left[rows])
+        result[rows, ALPHA] *= (first / left)[rows]
         return result
 
     def value(self, theta: Floats, weights: Floats) -> Floats:

@@ -59,6 +59,7 @@ class _Side:
     signs: Floats
     steps: Floats
     directions: Floats
+    centred: bool
 
 
 def profile_intervals(
@@ -157,7 +158,7 @@ def _make_side(
     directions = covariance[both] / np.where(usable, variance, 1.0)[:, None]
     directions = np.where(usable[:, None] & np.isfinite(directions), directions, 0.0)
     directions[:, LOG_E] /= math.exp(theta[LOG_E])
-    return _Side(objective, box, theta, both, signs, quantile * step, directions)
+    return _Side(objective, box, theta, both, signs, quantile * step, directions, not table_units)
 
 
 def _walk(side: _Side, value: float, rise: float) -> tuple[Floats, float, Floats]:
@@ -199,6 +200,8 @@ def _walk(side: _Side, value: float, rise: float) -> tuple[Floats, float, Floats
         theta[here, side.columns[active]] = np.log(x, out=x.copy(), where=natural[active])
         pinned = np.zeros(theta.shape, dtype=np.bool_)
         pinned[here, side.columns[active]] = True
+        if side.centred:
+            theta = side.objective.lift(theta, pinned | side.box.held)
         weights = np.ones((len(active), side.objective.num_runs))
         descent = descend_gradually(
             side.objective,
