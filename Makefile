@@ -8,8 +8,8 @@ DEMO ?= demo
 SWEEP ?= demo
 SETUP := $(VENV)/.setup-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 SETUP_DEV := $(SETUP)-dev
-# On CI the slow tests run too. Tests of wall-clock time run by themselves.
-SLOW := $(if $(CI),,and not slow)
+# On CI the slow tests run too.
+SELECT := $(if $(CI),,-m "not slow")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test lint types unit clean
@@ -47,8 +47,7 @@ types: $(SETUP_DEV) ## mypy --strict
 	$(BIN)/mypy
 
 unit: $(SETUP_DEV) ## the tests
-	$(PY) -m pytest -n auto --dist worksteal -m "not timed $(SLOW)"
-	$(PY) -m pytest -m "timed $(SLOW)"
+	$(PY) -m pytest -n auto --dist worksteal $(SELECT)
 
 clean: ## remove what make made, except runs and the demo
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .cache

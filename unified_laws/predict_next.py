@@ -124,7 +124,9 @@ def replay_action(config: Config) -> None:
     from unified_laws.laws.cost import FLOPS_PER_PARAMETER_AND_TOKEN
     from unified_laws.laws.replay import replay
 
-    check_values(config, {"goal": (float, 1, False), "starts": (int, 1, False)})
+    check_values(
+        config, {"goal": (float, 1, False), "starts": (int, 1, False), "every": (int, 1, False)}
+    )
     if not config["name"]:
         raise UsageError("give a format, as in format=int4")
     table = read_table(config)
@@ -138,6 +140,7 @@ def replay_action(config: Config) -> None:
             goal=float(config["goal"]),
             delta=float(compose("fit", ["runs=none"])["delta"]),
             starts=config["starts"],
+            every=config["every"],
             progress=progress,
         )
     figure = draw_replay(result) if config["figure"] else None

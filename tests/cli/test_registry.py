@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.conftest import ROOT, run_module
+from unified_laws.cli import build
 from unified_laws.cli.build import load_format
 from unified_laws.cli.entry import compose
 from unified_laws.cli.format_names import canonical_name, is_format_name
 from unified_laws.cli.paths import config_dir
 from unified_laws.cli.registry import _assemble, format_config, registry_names
+from unified_laws.compression.gaussian import optimal_clip
+from unified_laws.compression.gmse import NORMAL, _integral
+from unified_laws.compression.optimal_grid import lloyd_max_levels, optimal_limit
 from unified_laws.errors import UsageError
-from unified_laws.gmse import _gmse, gmse_row
+from unified_laws.gmse import Meter, _gmse, gmse_row
 from unified_laws.train import run as train
 
 NAMES = registry_names(config_dir())
@@ -41,6 +46,43 @@ def test_every_name_is_canonical_and_loads() -> None:
 def test_the_short_way_to_a_configuration_is_what_hydra_composes(name: str) -> None:
     assert _assemble(name, (config_dir(),)) is not None
     assert format_config(name) == compose("train", [f"+format={name}"])["format"]
+
+
+def test_formats_with_an_integral_take_less_than_two_seconds_together() -> None:
+    """Of processor time, from the name to the number, with nothing remembered."""
+    config = compose("gmse", [])
+    names = [name for name in NAMES if is_integral(name)]
+    assert len(names) > 90
+    build._prototype.cache_clear()
+    for function in (optimal_limit, optimal_clip, lloyd_max_levels, _assemble):
+        function.cache_clear()
+    start = time.process_time()
+    meter = Meter(config)
+    rows = [gmse_row(name, config, meter) for name in names]
+    assert time.process_time() - start < 2.0
+    assert all(row["stderr"] == 0.0 for row in rows)
+
+
+def is_integral(name: str) -> bool:
+    """Whether no operand has to be drawn."""
+    format = load_format(name)
+    operands = [c for c in (format.weight, format.activation) if c is not None]
+    return all(
+        (c.sparsifier.is_identity and c.quantizer.is_identity)
+        or _integral(c.bind(1024), NORMAL) is not None
+        for c in operands
+    )
+
+
+@pytest.mark.slow
+def test_the_whole_registry_takes_less_than_a_minute_to_three_per_mille() -> None:
+    config = compose("gmse", [])
+    start = time.process_time()
+    meter = Meter(config)
+    rows = [gmse_row(name, config, meter) for name in NAMES]
+    assert time.process_time() - start < 60.0  # on one core
+    for row in rows:
+        assert row["stderr"] <= 0.003 * row["gmse"], row["format"]
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def test_greedy_is_near_the_best_of_all_triples(information: Information) -> Non
         for chosen in itertools.combinations(range(len(pool)), 3)
     )
     assert len(plan.steps) == 3
-    assert exact <= plan.after <= 1.02 * exact
+    assert exact * (1 - 1e-12) <= plan.after <= 1.02 * exact  # the sums round differently
 
 
 def test_d_optimality_determines_everything_v_the_target(information: Information) -> None:
@@ -255,17 +255,17 @@ def test_the_quest_runs_by_design_in_a_third_of_the_flops() -> None:
 def test_a_replay_stops_at_its_goal() -> None:
     """Fits as the runs come in, on a small planted table in an order of dear runs first."""
     table = planted_table(2e-3, 0, rho={"bf16": 1.0, "int4": 0.85, "int2": 0.33})
-    cost = 6 * table.num_params * table.num_tokens
-    order = np.argsort(-cost, kind="stable")
+    order = np.argsort(-table.num_params * table.num_tokens, kind="stable")
     table = make_table(
         [table.formats[i] for i in order],
         table.num_params[order],
         table.num_tokens[order],
         table.val_loss[order],
     )
+    cost = (6 * table.num_params * table.num_tokens).tolist()
     found = replay(
         table,
-        (6 * table.num_params * table.num_tokens).tolist(),
+        cost,
         dense="bf16",
         format="int2",
         goal=1.6,

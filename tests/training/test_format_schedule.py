@@ -15,8 +15,11 @@ from unified_laws.cli.build import load_format
 from unified_laws.cli.entry import compose
 from unified_laws.compression.backward_mask.forward import ForwardMask
 from unified_laws.compression.linear import CompressedLinear
+from unified_laws.compression.sparsifier.dense import Dense
 from unified_laws.compression.sparsifier.held import HeldSparsifier
+from unified_laws.compression.sparsifier.refreshed import Refreshed
 from unified_laws.compression.sparsifier.rigl import RigL
+from unified_laws.compression.sparsifier.semi_structured import SemiStructured
 from unified_laws.compression.swap import swap_linears, unswap_linears
 from unified_laws.errors import UsageError
 from unified_laws.records.record import RunRecord
@@ -48,6 +51,7 @@ def stop_at(step: int) -> Any:
     [
         "gmp50",
         "sparse50every3",
+        "int4_sparse2of4every3",
         "int4_gmp75_rbbm50",
         "rigl50every3",
         "int4_rigl50every1",
@@ -72,7 +76,12 @@ def test_a_pulled_cable_changes_no_bit(tiny: list[str], name: str) -> None:
 
 
 def test_every_step_is_the_stateless_format_to_the_bit(tiny: list[str]) -> None:
-    for held, plain in (("sparse50every1", "sparse50"), ("int4_sparse75every1", "int4_sparse75")):
+    for held, plain in (
+        ("sparse50every1", "sparse50"),
+        ("int4_sparse75every1", "int4_sparse75"),
+        ("int4_sparse2of4every1", "int4_sparse2of4"),
+        ("sparse4of8pairsevery1", "sparse4of8pairs"),
+    ):
         first, one = trained([*tiny, f"+format={held}"])
         second, two = trained([*tiny, f"+format={plain}"])
         assert first.run_id != second.run_id
@@ -134,6 +143,27 @@ def test_gmp_follows_the_cubic_at_every_step(
             assert kept.sum().item() == round((1 - sparsity) * kept.numel())
 
 
+@pytest.mark.parametrize("name", ["sparse2of4", "sparse4of8pairs", "sparse50"])
+def test_a_held_mask_moves_every_k_steps_and_keeps_its_pattern(
+    tiny: list[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    watch = watched([*tiny, f"+format={name}every5"], monkeypatch)
+    moved: set[int] = set()
+    for rows in watch.seen.values():
+        for step, (kept, _, _) in enumerate(rows):
+            if name == "sparse2of4":
+                assert (kept.view(-1, 4).sum(1) == 2).all()
+            elif name == "sparse4of8pairs":
+                pairs = kept.view(-1, 4, 2)
+                assert torch.equal(pairs[..., 0], pairs[..., 1])
+                assert (pairs[..., 0].sum(1) == 2).all()
+            else:
+                assert kept.sum() == round(0.5 * kept.numel())
+            if step and not torch.equal(kept, rows[step - 1][0]):
+                moved.add(step)
+    assert moved == {5, 10, 15}
+
+
 @pytest.mark.parametrize("every", [1, 4])
 def test_rigl_moves_the_mask_and_keeps_the_count(
     tiny: list[str], monkeypatch: pytest.MonkeyPatch, every: int
@@ -190,7 +220,7 @@ def test_rigl_refuses_what_hides_the_gradient() -> None:
         RigL(sparsity=0.5, every=1, stop=0.5, fraction=0)
 
 
-@pytest.mark.parametrize("name", ["gmp50", "rigl50", "sparse50every10"])
+@pytest.mark.parametrize("name", ["gmp50", "rigl50", "sparse50every10", "sparse2of4every10"])
 def test_swap_and_unswap(name: str) -> None:
     model = nn.Sequential(nn.Linear(32, 16))
     w = model[0].weight
@@ -208,6 +238,16 @@ def test_swap_and_unswap(name: str) -> None:
     unswap_linears(model)
     assert list(model.state_dict()) == ["0.weight", "0.bias"]
     assert model[0].weight is w
+
+
+def test_a_mask_is_refreshed_of_what_chooses_by_values() -> None:
+    for base in (rigl(), Dense()):
+        with pytest.raises(UsageError, match=r"refreshed base: got .*take semi_structured"):
+            Refreshed(base, 5)
+    with pytest.raises(UsageError, match=r"refreshed refresh: got 0"):
+        Refreshed(SemiStructured(2, 4), 0)
+    with pytest.raises(UsageError, match=r"got in_features 30, allowed are multiples of 4"):
+        Refreshed(SemiStructured(2, 4), 5).bind(30)
 
 
 def test_a_held_mask_has_the_shape_of_a_weight() -> None:

@@ -13,7 +13,7 @@ SOURCES = ("measured", "factors", "gmse")
 
 
 def draw_calibration(board: ScoreBoard) -> Figure:
-    """Left: measured against predicted loss with intervals; right: where in them the runs fell.
+    """Left: error over predicted loss with intervals; right: where in them the runs fell.
 
     If predictions are honest the probabilities on the right are uniform: their steps follow the
     diagonal and stay within the 95 % band of order statistics.
@@ -21,7 +21,7 @@ def draw_calibration(board: ScoreBoard) -> Figure:
     landed = [score for score in board.scores if score.runs]
     look = looks(SOURCES)
     with styled():
-        figure = new_figure(7.2, 3.6)
+        figure = new_figure(7.2, 4.0)
         left, right = figure.subplots(1, 2)
         for source in SOURCES:
             own = [score for score in landed if score.source == source]
@@ -30,7 +30,7 @@ def draw_calibration(board: ScoreBoard) -> Figure:
             style = look[source]
             left.plot(
                 [score.predicted for score in own],
-                [score.val_loss for score in own],
+                [score.error for score in own],
                 linestyle="none",
                 marker=style.marker,
                 color=style.color,
@@ -40,17 +40,17 @@ def draw_calibration(board: ScoreBoard) -> Figure:
             for score in own:
                 if math.isfinite(score.low):
                     left.plot(
-                        [score.low, score.high],
-                        [score.val_loss] * 2,
+                        [score.predicted] * 2,
+                        [score.low - score.predicted, score.high - score.predicted],
                         color=style.color,
-                        linewidth=1.0,
+                        linewidth=2.2,
+                        alpha=0.35,
                     )
-        ends = [score.predicted for score in landed] + [score.val_loss for score in landed]
-        if ends:
-            left.plot([min(ends), max(ends)], [min(ends), max(ends)], color=GREY, linewidth=1.0)
-            left.legend(loc="upper left", title="ρ from", title_fontsize=9)
-        left.set_xlabel("predicted loss, 95 % interval")
-        left.set_ylabel("measured loss")
+        left.axhline(0.0, color=GREY, linewidth=1.0)
+        if landed:
+            figure.legend(loc="outside lower left", title="ρ from", title_fontsize=9, ncols=3)
+        left.set_xlabel("predicted loss, nats per token")
+        left.set_ylabel("measured − predicted; bar: 95 %")
         found = sorted(s.probability for s in landed if math.isfinite(s.probability))
         count = len(found)
         if count:
@@ -68,7 +68,7 @@ def draw_calibration(board: ScoreBoard) -> Figure:
 def calibration_alt(board: ScoreBoard) -> str:
     """The verdict in words."""
     return (
-        f"Measured against predicted loss of {board.landed} runs, and the quantiles at which they "
+        f"Errors of {board.landed} predicted losses, and the quantiles at which the runs "
         f"fell. {board.covered} of {board.with_interval} lie in their 95 % interval; root mean "
         f"square z {board.rms_z:.2f}."
     )

@@ -37,7 +37,7 @@ def frozen_section(board: ScoreBoard) -> str:
     if board.landed:
         svg = to_svg(draw_calibration(board), name="calibration", alt=calibration_alt(board))
         caption = (
-            "Left: measured against predicted loss. Right: if the predictions are honest, the "
+            "Left: measured less predicted loss. Right: if the predictions are honest, the "
             "quantiles at which the runs fell follow the diagonal, within the grey 95 % band."
         )
         parts.append(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>")
