@@ -90,11 +90,13 @@ def plant(grid: Grid, noise: str, seed: int) -> RunTable:
     )
 
 
-def one_replicate(grid_name: str, noise: str, seed: int, resamples: int) -> dict[str, Any]:
+def one_replicate(
+    grid_name: str, noise: str, seed: int, resamples: int, starts: int = STARTS
+) -> dict[str, Any]:
     """Which intervals hold the truth: per method one flag per rho, then E, alpha, beta."""
     grid = GRIDS[grid_name]
     table = plant(grid, noise, seed)
-    estimate = estimate_law(table, dense="bf16", delta=DELTA, starts=STARTS, fixed={})
+    estimate = estimate_law(table, dense="bf16", delta=DELTA, starts=starts, fixed={})
     curvature = measure_curvature(estimate)
     columns = [*range(NUM_LAW, estimate.objective.num_parameters), LOG_E, ALPHA, BETA]
     found = [profile_of(estimate, curvature, columns)[0], curvature_intervals(estimate, curvature)]

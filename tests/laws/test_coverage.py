@@ -21,7 +21,7 @@ def test_profile_intervals_of_two_hundred_replicates() -> None:
     """
     hits = np.array(
         [
-            one_replicate("paper", NOISES[seed % 2], 10_000 + seed, 0)["hits"]["profile"]
+            one_replicate("paper", NOISES[seed % 2], 10_000 + seed, 0, 2)["hits"]["profile"]
             for seed in range(REPLICATES)
         ]
     )
