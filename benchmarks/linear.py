@@ -1,7 +1,8 @@
 """Forward and backward of a compressed linear layer against the plain one, on two CPU threads.
 
 Usage: python benchmarks/linear.py [name ...]; without names, formats of each kind. Prints a table
-and writes benchmarks/linear.json; with --profile name it prints where the time of one format goes.
+and writes benchmarks/linear.json; with --profile name it prints where the time of one format goes,
+and with --table docs/formats-speed.md it puts the numbers of linear.json there.
 2048 tokens, 1024 to 2816 features, fp32.
 
 Plain and compressed passes alternate, so that load from elsewhere falls on both. "ratio" is the
@@ -28,6 +29,7 @@ from unified_laws.compression.linear import CompressedLinear
 
 TOKENS, IN, OUT, THREADS, PAIRS, WARM_UP = 2048, 1024, 2816, 2, 9, 1
 MICRO_BATCHES, STEP_PAIRS = 4, 3
+MARKS = "<!-- measured -->", "<!-- /measured -->"
 # The targets of issue 3, by name; None where there is none.
 FORMATS: dict[str, float | None] = {
     "bf16": 1.0,
@@ -122,11 +124,30 @@ def profile(name: str) -> None:
     print(found.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
 
 
+def write_table(page: Path) -> None:
+    """Put the rows of linear.json between the marks of a page."""
+    found = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+    lines = ["| format | ratio | best | step | target |", "|---|--:|--:|--:|--:|"]
+    for row in found["rows"]:
+        target = "–" if row["target"] is None else f"{row['target']:.2f}"
+        numbers = " | ".join(f"{row[column]:.3f}" for column in ("ratio", "best", "step"))
+        lines.append(f"| `{row['format']}` | {numbers} | {target} |")
+    settings = ", ".join(f"{key} {value}" for key, value in found["settings"].items())
+    text = page.read_text(encoding="utf-8")
+    head, _, rest = text.partition(MARKS[0])
+    _, _, tail = rest.partition(MARKS[1])
+    body = "\n".join(["", f"Measured with {settings}.", "", *lines, ""])
+    page.write_text(f"{head}{MARKS[0]}\n{body}\n{MARKS[1]}{tail}", encoding="utf-8")
+
+
 def main(arguments: list[str]) -> None:
     """Measure, print, write; or profile."""
     torch.set_num_threads(THREADS)
     if arguments[:1] == ["--profile"]:
         profile(arguments[1])
+        return
+    if arguments[:1] == ["--table"]:
+        write_table(Path(arguments[1]))
         return
     rows = []
     columns = ("plain_ms", "ratio", "best", "step", "target")

@@ -80,11 +80,6 @@ class FloatingPointQuantizer(GridQuantizer):
         return self.numbers.round(z, None if self.random is None else self.random.uniform(z))
 
     @property
-    def is_rowwise(self) -> bool:
-        """Not where numbers are drawn for the whole operand."""
-        return self.random is None and super().is_rowwise
-
-    @property
     def bits(self) -> float:
         """The bits of a code."""
         return float(self.numbers.bits)

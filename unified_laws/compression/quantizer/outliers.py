@@ -86,11 +86,6 @@ class OutlierQuantizer(Quantizer):
         )
 
     @property
-    def is_rowwise(self) -> bool:
-        """That of the base: outliers are those of a row."""
-        return self.base.is_rowwise
-
-    @property
     def is_identity(self) -> bool:
         """False."""
         return False

@@ -96,11 +96,6 @@ class VectorQuantizer(Quantizer):
         return Projection(value=value, limit=None, reach=None, points=points, radius=self.radius)
 
     @property
-    def is_rowwise(self) -> bool:
-        """Where rows have scales of their own."""
-        return self.scaling.scope == "row"
-
-    @property
     def has_levels(self) -> bool:
         """False: codes are vectors."""
         return False
