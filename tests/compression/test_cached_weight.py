@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 
 from unified_laws.cli.build import load_format
 from unified_laws.compression.compressor import Compressor
@@ -260,6 +261,11 @@ def test_a_compiled_model_uses_what_is_cached(name: str, monkeypatch: pytest.Mon
         for result in (out, twin(tokens)):
             result.square().mean().backward()
     assert len(seen) == len(layers(model)) * (1 + 4)  # the twin: two passes of two micro-batches
+    graphs = counters["stats"]["unique_graphs"]
+    drop_weights(model)
+    cache_weights(model)  # another step is no other graph
+    compiled(TOKENS[:2])
+    assert counters["stats"]["unique_graphs"] == graphs
     for p, q in zip(model.parameters(), twin.parameters(), strict=True):
         assert p.grad is not None
         assert q.grad is not None

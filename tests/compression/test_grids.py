@@ -189,3 +189,20 @@ def test_refusals(make: Make, changed: dict[str, Any], reason: str) -> None:
         make(9)
     with pytest.raises(UsageError, match="got in_features 24, allowed are multiples of 16"):
         make(4, group_size=16).bind(24)
+
+
+@pytest.mark.parametrize("group_size", [None, 16])
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_search_in_parts_finds_the_same_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, group_size: int | None, pruned: bool
+) -> None:
+    y = normal(5, 13, 64)
+    support = normal(5, 13, 64, seed=1) > 0 if pruned else None
+    quantizer = tread(3, scale="mse", search_steps=20, search_floor=0.2, group_size=group_size)
+    whole = quantizer.project(y, support)
+    monkeypatch.setattr("unified_laws.compression.quantizer.grid.PART", 2**9)
+    parts = quantizer.project(y, support)
+    assert torch.equal(parts.value, whole.value)
+    assert parts.limit is not None
+    assert whole.limit is not None
+    assert torch.equal(parts.limit, whole.limit)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from unified_laws.compression.backward_mask.base import BackwardMask
 from unified_laws.compression.gradient.base import GradientEstimator
-from unified_laws.compression.projection import Learned
 from unified_laws.compression.quantizer.base import Quantizer
 from unified_laws.compression.quantizer.learned import LearnedQuantizer
 from unified_laws.compression.random_source import sources
@@ -18,8 +17,6 @@ from unified_laws.compression.sparsifier.base import Sparsifier
 from unified_laws.compression.sparsifier.held import HeldSparsifier
 from unified_laws.compression.stage import Stage
 from unified_laws.compression.transform.base import Transform
-
-PART = 2**18  # values that are projected together on a CPU, 1 MiB in float32
 
 
 @final
@@ -151,58 +148,25 @@ class Compressor(nn.Module):
         y = self.transform.encode(x)
         with torch.no_grad():
             support = self.sparsifier.support(y)
-            value, flow, numbers = self._project(y, support)
+            projection = self.quantizer.project(y, support)
             multiplier = self.backward_mask.mask(y, support)
+            flow = self.gradient.flow(y, projection)
             if multiplier is None:
                 multiplier = flow
             elif flow is not None:
                 multiplier = multiplier * flow
             learned: list[Tensor] = []
-            for number in numbers:
+            for number in projection.learned:
                 scale = self.gradient.parameter_scale(levels=number.levels, count=number.count)
                 learned += [number.parameter, number.slope * scale]
         # Where nothing takes a gradient torch 2.13 traces a Function of *args with its inputs
         # shifted by one: a compiled evaluation would return the operand uncompressed.
         if not torch.is_grad_enabled() or not any(n.requires_grad for n in (y, *learned[::2])):
-            return self.transform.decode(value)
-        if value is y and multiplier is None:  # torch.compile refuses y twice
+            return self.transform.decode(projection.value)
+        if projection.value is y and multiplier is None:  # torch.compile refuses y twice
             return self.transform.decode(y)
-        passed = Project.apply(y, value, multiplier, *learned)  # type: ignore[no-untyped-call]
+        passed = Project.apply(y, projection.value, multiplier, *learned)  # type: ignore[no-untyped-call]
         return self.transform.decode(cast(Tensor, passed))
-
-    def _project(
-        self, y: Tensor, support: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, tuple[Learned, ...]]:
-        """The projection of `y`, the gradient's flow, and the learned numbers.
-
-        On a CPU rows are taken in parts of a megabyte where that changes no bit: what a projection
-        needs in between then stays in the cache of a core.
-        """
-        rows, parts = y.numel() // max(1, y.shape[-1]), y.numel() // PART
-        if (
-            not self.quantizer.is_rowwise
-            or torch.compiler.is_compiling()
-            or not y.is_cpu
-            or parts < 2
-            or rows < 8 * parts
-        ):
-            projection = self.quantizer.project(y, support)
-            return projection.value, self.gradient.flow(y, projection), projection.learned
-        value, flow = torch.empty_like(y, memory_format=torch.contiguous_format), None
-        flat = y.reshape(rows, -1)
-        kept = [None] * parts if support is None else support.reshape(rows, -1).chunk(parts)
-        start = 0
-        for part, mask in zip(flat.chunk(parts), kept, strict=False):
-            place = slice(start, start + len(part))
-            start = place.stop
-            projection = self.quantizer.project(part, mask)
-            value.view(rows, -1)[place] = projection.value
-            passed = self.gradient.flow(part, projection)
-            if passed is not None:
-                if flow is None:
-                    flow = torch.empty(y.shape, dtype=passed.dtype, device=y.device)
-                flow.view(rows, -1)[place] = passed
-        return value, flow, ()
 
     @torch.no_grad()
     def encoded(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -39,11 +39,6 @@ class Quantizer(Stage):
         return True
 
     @property
-    def is_rowwise(self) -> bool:
-        """Whether the rows of an operand may be projected apart, to the same bits."""
-        return False
-
-    @property
     @abstractmethod
     def bits(self) -> float:
         """Storage bits of one kept value, scales apart."""

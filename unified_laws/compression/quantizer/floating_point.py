@@ -85,11 +85,6 @@ class FloatingPointQuantizer(GridQuantizer):
         return self.numbers.kind
 
     @property
-    def is_rowwise(self) -> bool:
-        """Not where numbers are drawn for the whole operand."""
-        return self.random is None and super().is_rowwise
-
-    @property
     def bits(self) -> float:
         """The bits of a code."""
         return float(self.numbers.bits)

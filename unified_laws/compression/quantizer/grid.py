@@ -16,6 +16,7 @@ from unified_laws.compression.scaling import Scaling
 from unified_laws.compression.stage import Stage
 from unified_laws.errors import UsageError
 
+PART = 2**18  # values that are searched for together on a CPU, 1 MiB in float32
 OTHERWISE = "for no quantization take the identity quantizer"
 
 
@@ -77,7 +78,19 @@ class GridQuantizer(Quantizer):
         return self._search(wide, support, largest)
 
     def _search(self, wide: Tensor, support: Tensor | None, largest: Tensor) -> Tensor:
-        """The shrunk limit of least squared error; of equals the widest."""
+        """The shrunk limit of least squared error; of equals the widest.
+
+        On a CPU rows are taken in parts: the trials repeat in the cache of a core, twice as fast.
+        """
+        parts = wide.numel() // PART
+        if self.scope == "row" and wide.is_cpu and parts > 1 and not torch.compiler.is_compiling():
+            rows = [tensor.flatten(0, -2).chunk(parts) for tensor in (wide, largest)]
+            kept = [None] * parts if support is None else support.flatten(0, -2).chunk(parts)
+            found = map(self._search_rows, rows[0], kept, rows[1])
+            return torch.cat(list(found)).view(largest.shape)
+        return self._search_rows(wide, support, largest)
+
+    def _search_rows(self, wide: Tensor, support: Tensor | None, largest: Tensor) -> Tensor:
         assert self.scaling.search_steps is not None
         assert self.scaling.search_floor is not None
         best, limit = torch.full_like(largest, torch.inf), largest
@@ -99,11 +112,6 @@ class GridQuantizer(Quantizer):
         reach = limit + self._margin * (limit * (1.0 / self._top))
         spread = self.scaling.spread
         return Projection(value=zero_off(value, support), limit=spread(limit), reach=spread(reach))
-
-    @property
-    def is_rowwise(self) -> bool:
-        """Where rows have scales of their own."""
-        return self.scaling.scope == "row"
 
     def check(self, stages: Mapping[str, Stage]) -> None:
         """Refuse statistics that would change nothing."""

@@ -95,11 +95,6 @@ class MicroscalingQuantizer(BlockQuantizer):
         scale = self._scale(self.scaling.absmax(blocks, support))
         return self.numbers.round(blocks / scale, None).mul_(scale), scale
 
-    @property
-    def is_rowwise(self) -> bool:
-        """True: blocks lie within rows."""
-        return True
-
     def extra_repr(self) -> str:
         """The arguments."""
         numbers = self.numbers

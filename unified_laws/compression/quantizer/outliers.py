@@ -91,11 +91,6 @@ class OutlierQuantizer(Quantizer):
         return f"{self.base.kind} with outliers"
 
     @property
-    def is_rowwise(self) -> bool:
-        """That of the base: outliers are those of a row."""
-        return self.base.is_rowwise
-
-    @property
     def is_identity(self) -> bool:
         """False."""
         return False

@@ -101,11 +101,6 @@ class VectorQuantizer(Quantizer):
         return "vector"
 
     @property
-    def is_rowwise(self) -> bool:
-        """Where rows have scales of their own."""
-        return self.scaling.scope == "row"
-
-    @property
     def has_levels(self) -> bool:
         """False: codes are vectors."""
         return False
