@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +14,27 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "tests" / "data" / "sotu_tiny.txt"
 
+# CI ends a run after 90 minutes: a slow test begins before this many, or is skipped and says so.
+SLOW_MINUTES = 50.0
+BEGAN = time.monotonic()
+
 # Before numpy or torch is imported: two threads in one process collapse when anything else runs.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["NO_COLOR"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests last, so that what is skipped for want of time is one of them."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    passed = (time.monotonic() - BEGAN) / 60.0
+    if item.get_closest_marker("slow") and passed > SLOW_MINUTES:
+        pytest.skip(f"slow, and {passed:.0f} of the {SLOW_MINUTES:g} minutes for such are over")
 
 
 @pytest.fixture(autouse=True)

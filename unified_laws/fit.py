@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unified_laws.cli.entry import Config, entry
+from unified_laws.cli.run_table import read_run_table, threshold
 from unified_laws.cli.values import Rule, check_values
 from unified_laws.errors import UsageError
 from unified_laws.fit_compare import compare_action
@@ -23,38 +24,23 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _number(key: str, value: object) -> float:
-    """A number that YAML may have read as text (1e-3)."""
-    try:
-        return float(str(value))
-    except ValueError as error:
-        raise UsageError(f"{key} is {value!r}; allowed is a number, inf, or auto") from error
-
-
 def _fit(config: Config) -> None:
     # scipy takes a second to import: --help goes without.
     from unified_laws.cli.progress import step_bar
     from unified_laws.laws.fitting import fit_laws
-    from unified_laws.laws.table import baseline, read_runs
+    from unified_laws.laws.table import baseline
 
     if not config["runs"]:
         raise UsageError("fit: runs has no value; give it on the command line as runs=...")
     check_values(config, RULES)
     fixed = config["fixed"] or {}
     check_values(fixed, dict.fromkeys(fixed, (float, 0, False)))
-    table = read_runs(
-        Path(config["runs"]),
-        columns=config["columns"] or {},
-        dense=config["dense"],
-        allow_repeated=config["allow_repeated"],
-        reference=config["reference"],
-    )
-    delta = config["delta"]
+    table = read_run_table(config)
     with step_bar(enabled=config["progress"], text="resamples") as progress:
         laws = fit_laws(
             table,
             dense=baseline(table, dense=config["dense"], reference=config["reference"]),
-            delta=delta if delta == "auto" else _number("delta", delta),
+            delta=threshold(config["delta"]),
             starts=config["starts"],
             bootstrap=config["bootstrap"],
             seed=config["seed"],

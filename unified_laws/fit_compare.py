@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from unified_laws.cli.entry import Config, compose
+from unified_laws.cli.run_table import read_run_table, threshold
 from unified_laws.cli.values import Rule, check_values
 from unified_laws.errors import UsageError
-from unified_laws.records.files import write_json, write_text
+from unified_laws.records.files import write_bytes, write_json
 
 COMPARE_RULES: dict[str, Rule] = {"starts": (int, 1, False), "folds": (int, 2, False)}
 
@@ -16,11 +17,10 @@ def compare_action(config: Config) -> None:
     """Fit every law that the runs can carry; write compare.json and compare.svg."""
     from unified_laws.cli.progress import step_bar
     from unified_laws.figures.comparison_plot import comparison_alt, draw_comparison
-    from unified_laws.figures.style import to_svg
+    from unified_laws.figures.save import picture_bytes
     from unified_laws.laws.forms.catalogue import pick_forms
     from unified_laws.laws.forms.comparison import compare_laws
     from unified_laws.laws.forms.observations import observe
-    from unified_laws.laws.table import read_runs
 
     if not config["runs"]:
         raise UsageError("fit: runs has no value; give it on the command line as runs=...")
@@ -28,12 +28,10 @@ def compare_action(config: Config) -> None:
     check_values(config, {"seed": (int, 0, False)})
     check_values(settings, COMPARE_RULES)
     forms = pick_forms(settings["laws"])
-    table = read_runs(
-        Path(config["runs"]),
-        columns=config["columns"] or {},
-        dense=config["dense"],
-        allow_repeated=config["allow_repeated"],
-    )
+    delta = threshold(config["delta"])
+    if isinstance(delta, str):
+        raise UsageError("delta is auto; action=compare takes a number or inf, such as 1e-3")
+    table = read_run_table(config)
     known = _known_formats(sorted(set(table.formats) - {config["dense"]}))
     runs = observe(table, dense=config["dense"], by_format=known)
     with step_bar(enabled=config["progress"], text="laws") as progress:
@@ -41,7 +39,7 @@ def compare_action(config: Config) -> None:
             runs,
             forms,
             objective=settings["objective"],
-            delta=float(config["delta"]),
+            delta=delta,
             starts=settings["starts"],
             folds=settings["folds"],
             seed=config["seed"],
@@ -50,8 +48,8 @@ def compare_action(config: Config) -> None:
         )
     out = Path(config["out"])
     write_json(out / "compare.json", found.to_json())
-    picture = to_svg(draw_comparison(found), name="compare", alt=comparison_alt(found))
-    write_text(out / "compare.svg", picture.replace("<svg ", '<svg style="background:#fff" ', 1))
+    picture = out / "compare.svg"
+    write_bytes(picture, picture_bytes(draw_comparison(found), picture, alt=comparison_alt(found)))
     print(found.summary())
     print(f"-> {out / 'compare.json'}, {out / 'compare.svg'}")
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unified_laws.cli.entry import Config, compose
+from unified_laws.cli.gmse_rows import read_gmse_rows
 from unified_laws.cli.values import Rule, check_values
 from unified_laws.errors import UsageError
-from unified_laws.records.files import read_json, write_json, write_text
+from unified_laws.records.files import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from unified_laws.laws.curve_points import CurvePoint, Unplaced
@@ -64,7 +65,7 @@ def curve_action(config: Config) -> None:
     """Fit the curves, print the tables, write ``curve.json`` and ``curves.svg``."""
     from unified_laws.cli.progress import step_bar
     from unified_laws.figures.curve_types_plot import curve_types_alt, draw_curve_types
-    from unified_laws.figures.style import to_svg
+    from unified_laws.figures.save import picture_bytes
     from unified_laws.laws.curve_points import make_points
     from unified_laws.laws.curve_report import report_curves
     from unified_laws.laws.json_form import to_json
@@ -95,9 +96,11 @@ def curve_action(config: Config) -> None:
             progress=progress,
         )
     out = Path(config["out"])
-    picture = to_svg(draw_curve_types(report), name="curves", alt=curve_types_alt(report))
     write_json(out / "curve.json", to_json(report))
-    write_text(out / "curves.svg", picture.replace("<svg ", '<svg style="background:#fff" ', 1))
+    picture = out / "curves.svg"
+    write_bytes(
+        picture, picture_bytes(draw_curve_types(report), picture, alt=curve_types_alt(report))
+    )
     print(report.summary())
     print(f"-> {out / 'curve.json'}")
 
@@ -106,9 +109,9 @@ def _rows_by_source(formats: Sequence[str], config: Config) -> dict[str, list[di
     """GMSE rows for each input density: read, or computed for the names that we know."""
     given = config["gmse"]
     if isinstance(given, str):
-        return {"given": _read_rows(given)}
+        return {"given": read_gmse_rows(given)}
     if isinstance(given, Mapping):
-        return {str(name): _read_rows(str(path)) for name, path in given.items()}
+        return {str(name): read_gmse_rows(str(path)) for name, path in given.items()}
     from unified_laws.gmse import Meter, gmse_row
 
     sources = config["curve"]["sources"]
@@ -128,13 +131,6 @@ def _rows_by_source(formats: Sequence[str], config: Config) -> dict[str, list[di
             if _is_known(name)
         ]
     return found
-
-
-def _read_rows(path: str) -> list[dict[str, Any]]:
-    rows = read_json(Path(path))
-    if not isinstance(rows, list) or not all(isinstance(r, dict) and "format" in r for r in rows):
-        raise UsageError(f"{path} holds no rows of formats; make it with the gmse module")
-    return rows
 
 
 def _is_known(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unified_laws.cli.entry import Config
 from unified_laws.errors import UsageError
 from unified_laws.fit_curve import read_laws
-from unified_laws.records.files import write_json, write_text
+from unified_laws.records.files import write_bytes, write_json
 
 if TYPE_CHECKING:
     from unified_laws.laws.factor_result import Cell
@@ -23,7 +23,7 @@ NUMBERS = ("rho", "stderr")
 def factorize_action(config: Config) -> None:
     """Fit the factors, print them, write ``factors.json`` and ``factors.svg``."""
     from unified_laws.figures.factor_plot import draw_factors, factors_alt
-    from unified_laws.figures.style import to_svg
+    from unified_laws.figures.save import picture_bytes
     from unified_laws.laws.factorization import factorize
     from unified_laws.laws.json_form import to_json
     from unified_laws.laws.published.read import published_matrices
@@ -50,9 +50,9 @@ def factorize_action(config: Config) -> None:
         tolerance=float(settings["tolerance"]),
     )
     out = Path(config["out"])
-    picture = to_svg(draw_factors(result), name="factors", alt=factors_alt(result))
     write_json(out / "factors.json", to_json(result))
-    write_text(out / "factors.svg", picture.replace("<svg ", '<svg style="background:#fff" ', 1))
+    picture = out / "factors.svg"
+    write_bytes(picture, picture_bytes(draw_factors(result), picture, alt=factors_alt(result)))
     for text in (*notes, result.summary()):
         print(text)
     print(f"-> {out / 'factors.json'}")

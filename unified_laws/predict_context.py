@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unified_laws.cli.entry import Config, compose
+from unified_laws.cli.run_table import read_run_table
 from unified_laws.cli.values import Rule
 from unified_laws.errors import UsageError
 from unified_laws.records.files import read_json, write_bytes, write_json
@@ -27,13 +28,9 @@ def read_table(config: Config) -> RunTable:
     Raises:
         UsageError: there are none.
     """
-    from unified_laws.laws.table import read_runs
-
     if not config["runs"]:
         raise UsageError("give laws=laws.json (of the fit module), or runs=runs.csv to fit now")
-    return read_runs(
-        Path(config["runs"]), columns=config["columns"] or {}, dense=str(config["dense"])
-    )
+    return read_run_table(config)
 
 
 class Context:
@@ -44,7 +41,8 @@ class Context:
     """
 
     def __init__(self, config: Config) -> None:
-        from unified_laws.cli.capacities import Capacities, check_rows
+        from unified_laws.cli.capacities import Capacities
+        from unified_laws.cli.gmse_rows import read_gmse_rows
         from unified_laws.gmse import Meter, gmse_row
         from unified_laws.laws.fitting import fit_laws
         from unified_laws.laws.information import Information
@@ -72,7 +70,7 @@ class Context:
                 meters.append((settings, Meter(settings)))
             return gmse_row(name, *meters[0])
 
-        rows = check_rows(config["gmse"], read_json(Path(config["gmse"]))) if config["gmse"] else []
+        rows = read_gmse_rows(config["gmse"], "gmse") if config["gmse"] else []
         self.capacity = Capacities(self.laws, self.information, measure=measure, rows=rows)
 
     def asked(self) -> CapacitySource:

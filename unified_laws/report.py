@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unified_laws.cli.entry import Config, compose, entry
+from unified_laws.cli.gmse_rows import read_gmse_rows
 from unified_laws.errors import UsageError
 from unified_laws.records.files import read_json, write_json, write_text
 
@@ -16,14 +17,7 @@ if TYPE_CHECKING:
 def _gmse_rows(formats: list[str], config: Config) -> list[dict[str, Any]]:
     """Rows of the given gmse.json, or computed for the formats whose names we know."""
     if config["gmse"]:
-        rows = read_json(Path(config["gmse"]))
-        if not isinstance(rows, list) or not all(
-            isinstance(r, dict) and "format" in r for r in rows
-        ):
-            raise UsageError(
-                f"{config['gmse']} holds no rows of formats; make it with the gmse module"
-            )
-        return rows
+        return read_gmse_rows(config["gmse"])
     from unified_laws.cli.format_names import is_format_name
     from unified_laws.cli.paths import config_dir
     from unified_laws.gmse import gmse_row
@@ -51,6 +45,7 @@ def _page(config: Config) -> None:
     from unified_laws.figures.capacity_plot import draw_capacities
     from unified_laws.figures.page import render_page
     from unified_laws.figures.points import join_points
+    from unified_laws.figures.save import on_white
     from unified_laws.figures.style import to_svg
     from unified_laws.laws.capacity_curve import fit_capacity_curve
     from unified_laws.laws.result import LawsResult
@@ -85,8 +80,7 @@ def _page(config: Config) -> None:
     out = Path(config["out"])
     write_json(out / "gmse.json", rows)
     picture = to_svg(draw_capacities(points), name="capacity", alt=capacity_alt(points))
-    # By itself it may lie on a dark page; its ink is dark.
-    write_text(out / "capacities.svg", picture.replace("<svg ", '<svg style="background:#fff" ', 1))
+    write_text(out / "capacities.svg", on_white(picture))
     write_text(out / "index.html", page)
     print(f"-> {out / 'index.html'}")
 

@@ -67,16 +67,17 @@ def test_standard_errors_and_bootstrap_agree_with_many_repeats() -> None:
             type="integer W",
             free=("L",),
         )
-        for _ in range(60)
+        for _ in range(100)
     ]
     values = np.array([fit.values for fit in repeats])
-    one = fit_curve(points(truth), form="tanh", type="t", free=("L",), bootstrap=100)
+    one = fit_curve(points(truth), form="tanh", type="t", free=("L",), bootstrap=150)
     stderr = np.array([p.stderr for p in one.parameters])
     np.testing.assert_allclose(stderr, values.std(axis=0), rtol=0.25)
     boot = np.array([p.bootstrap_sd for p in one.parameters])
     np.testing.assert_allclose(boot, values.std(axis=0), rtol=0.35)
     p_values = [fit.p_value for fit in repeats]
-    assert float(np.mean(np.array(p_values) < 0.05)) <= 0.14  # binomial(60, .05): 99.7 %
+    # binomial(100, .05): 99.4 % above, 99.7 % below
+    assert 0.01 <= float(np.mean(np.array(p_values) < 0.05)) <= 0.12
 
 
 def test_huber_bears_one_wrong_point() -> None:

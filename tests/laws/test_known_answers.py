@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from benchmarks.known_answers import SECTIONS, estimate, page, preference, rows_of, runs_of
+from benchmarks.known_answers import page, preference
+from benchmarks.published_fits import SECTIONS, estimate, rows_of, runs_of
 from tests.conftest import ROOT
 from tests.laws.planted_runs import shared_file
 

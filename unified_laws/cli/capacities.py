@@ -138,16 +138,3 @@ def format_bits(name: str) -> FormatBits:
         activation_bits=DENSE_BITS if activation is None else activation.quantizer.bits,
         kept_fraction=kept,
     )
-
-
-def check_rows(path: str, rows: Any) -> list[Mapping[str, Any]]:
-    """The rows of a gmse.json.
-
-    Raises:
-        UsageError: they are none.
-    """
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and {"format", "gmse"} <= set(row) for row in rows
-    ):
-        raise UsageError(f"{path} holds no rows of formats; make it with the gmse module")
-    return rows

@@ -14,6 +14,11 @@ from unified_laws.figures.style import to_svg
 DOTS_PER_INCH = 150
 
 
+def on_white(svg: str) -> str:
+    """An ``<svg>`` with a ground: by itself it may lie on a dark page, and its ink is dark."""
+    return svg.replace("<svg ", '<svg style="background:#fff" ', 1)
+
+
 def picture_bytes(figure: Figure, path: Path, *, alt: str) -> bytes:
     """The content of a file called ``path``: SVG or PNG by its ending.
 
@@ -26,9 +31,7 @@ def picture_bytes(figure: Figure, path: Path, *, alt: str) -> bytes:
         UsageError: the ending is another one.
     """
     if path.suffix == ".svg":
-        text = to_svg(figure, name=path.stem, alt=alt)
-        # By itself it may lie on a dark page; its ink is dark.
-        return text.replace("<svg ", '<svg style="background:#fff" ', 1).encode()
+        return on_white(to_svg(figure, name=path.stem, alt=alt)).encode()
     if path.suffix == ".png":
         buffer = io.BytesIO()
         FigureCanvasAgg(figure)

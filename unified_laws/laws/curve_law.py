@@ -22,15 +22,13 @@ from unified_laws.laws.curve_points import (
     product_log_gradient,
     product_value,
 )
-from unified_laws.laws.estimate import estimate_law
+from unified_laws.laws.estimate import SAME_OPTIMUM, estimate_law
 from unified_laws.laws.loss_law import Floats, LossLaw
 from unified_laws.laws.newton import Box
+from unified_laws.laws.objective import ALPHA, BETA, LOG_A, LOG_B, LOG_E, NUM_LAW
 from unified_laws.laws.robust_descent import RobustMinimum, minimise_huber
 from unified_laws.laws.table import RunTable
 
-NUM_LAW = 5
-LOG_A, LOG_B, LOG_E, ALPHA, BETA = range(NUM_LAW)
-SAME_OPTIMUM = 1e-6
 # Starts of the fit of free capacities that the joint fit begins from.
 FREE_STARTS = 16
 # log of the coefficients, of the exponents and of E move by this much between the starts.

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from unified_laws.errors import UsageError
-from unified_laws.laws.information import ALPHA, BETA, LOG_A, LOG_B, NUM_LAW, E, Information
+from unified_laws.laws.information import E, Information
 from unified_laws.laws.loss_law import Floats
+from unified_laws.laws.objective import ALPHA, BETA, LOG_A, LOG_B, NUM_LAW
 
 CRITERIA = ("V", "D")
 TARGETS = ("rho", "loss", "all")

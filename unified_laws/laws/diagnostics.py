@@ -13,6 +13,7 @@ from scipy.stats import t as student
 
 from unified_laws.laws.curvature import Curvature
 from unified_laws.laws.estimate import Estimate
+from unified_laws.laws.json_form import nan_for_null
 from unified_laws.laws.loss_law import Floats
 from unified_laws.laws.newton import Box, descend_gradually
 from unified_laws.laws.objective import NUM_LAW
@@ -103,18 +104,14 @@ class Diagnostics:
     def from_json(cls, content: Mapping[str, Any]) -> Diagnostics:
         """Inverse of `to_json`; null becomes NaN."""
         return cls(
-            runs=tuple(RunDiagnostic(**_nan(entry)) for entry in content["runs"]),
+            runs=tuple(RunDiagnostic(**nan_for_null(entry)) for entry in content["runs"]),
             formats=tuple(content["formats"]),
             rho_without=tuple(
                 tuple(math.nan if x is None else float(x) for x in row)
                 for row in content["rho_without"]
             ),
-            drifts=tuple(Drift(**_nan(entry)) for entry in content["drifts"]),
+            drifts=tuple(Drift(**nan_for_null(entry)) for entry in content["drifts"]),
         )
-
-
-def _nan(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: math.nan if value is None else value for key, value in entry.items()}
 
 
 def measure_diagnostics(estimate: Estimate, curvature: Curvature, table: RunTable) -> Diagnostics:

@@ -51,6 +51,7 @@ def fit_laws(
     weights: str | None = None,
     random_effect: str | None = None,
     components: str = "reml",
+    profiles: bool = True,
     progress: Progress | None = None,
 ) -> LawsResult:
     """Fit the law and every format's capacity, with intervals, diagnostics and warnings.
@@ -71,6 +72,7 @@ def fit_laws(
         random_effect: "block" (same N, D, seed) or "configuration" (same format, N, D): the noise
             of such runs is correlated; needs least squares.
         components: "reml" or "ml", how the variance of that effect is estimated.
+        profiles: False leaves out the profile intervals, most of the work of a fit.
         progress: called with (resamples done, resamples in all).
 
     Raises:
@@ -98,6 +100,7 @@ def fit_laws(
         resamples=bootstrap,
         seed=seed,
         blocks=labels if random_effect == "block" else None,
+        profiles=profiles,
         progress=progress,
     )
     if replicates is not None:
@@ -156,6 +159,7 @@ def _measure(
     resamples: int,
     seed: int,
     blocks: Sequence[Hashable] | None,
+    profiles: bool,
     progress: Progress | None,
 ) -> tuple[Estimate, Curvature, Uncertainty]:
     """Curvature and intervals; a better optimum met by a profile takes the estimate's place."""
@@ -169,6 +173,7 @@ def _measure(
             resamples=resamples,
             seed=seed,
             blocks=blocks,
+            profiles=profiles,
             progress=progress,
             last=turn == MOST_RESTARTS,
         )

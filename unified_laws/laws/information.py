@@ -14,11 +14,12 @@ from unified_laws.errors import UsageError
 from unified_laws.laws.curvature import LOST_SHARE, NO_INFORMATION
 from unified_laws.laws.loss_law import PARAMETERS, Floats, LossLaw
 from unified_laws.laws.noise import huber_inflation
+from unified_laws.laws.objective import ALPHA, BETA, LOG_A, LOG_B, LOG_E, NUM_LAW
 from unified_laws.laws.result import LawsResult
 
-# Columns: log A, log B, E, alpha, beta, then log rho of each format but the dense one.
-LOG_A, LOG_B, E, ALPHA, BETA = range(5)
-NUM_LAW = 5
+# Columns: log A, log B, E, alpha, beta, then log rho of each format but the dense one: those of
+# laws/objective.py, with E itself in the place of its logarithm.
+E = LOG_E
 LEVEL = 0.95
 
 

@@ -26,6 +26,11 @@ def to_json(value: Any) -> Any:
     return value
 
 
+def nan_for_null(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The same mapping with NaN where `to_json` left null."""
+    return {key: math.nan if value is None else value for key, value in entry.items()}
+
+
 def from_json(kind: type[T], content: Any) -> T:
     """Inverse of `to_json` for a dataclass ``kind``; null becomes NaN where a float belongs.
 

@@ -12,7 +12,9 @@ import numpy as np
 from unified_laws.errors import UsageError
 from unified_laws.laws.design import Candidate, capacity_target, plan_runs
 from unified_laws.laws.fitting import fit_laws
-from unified_laws.laws.information import NUM_LAW, Information
+from unified_laws.laws.information import Information
+from unified_laws.laws.objective import NUM_LAW
+from unified_laws.laws.result import LawsResult
 from unified_laws.laws.table import RunTable
 
 # A pilot has this many runs more than parameters, so that it has a fit of its own.
@@ -139,7 +141,20 @@ def replay(
         )
     if not (math.isfinite(goal) and goal > 1.0):
         raise UsageError(f"goal is {goal}; allowed is a finite factor above 1, such as 1.05")
-    whole = fit_laws(table, dense=dense, delta=delta, starts=starts, bootstrap=0, seed=0)
+
+    def fit(part: RunTable) -> LawsResult:
+        return fit_laws(
+            part,
+            dense=dense,
+            delta=delta,
+            starts=starts,
+            bootstrap=0,
+            seed=0,
+            interval="curvature",
+            profiles=False,
+        )
+
+    whole = fit(table)
     noise = whole.fit.noise_log
     everything = Information.of(whole)
     stderr = capacity_target(everything, [format]).stderr(everything)
@@ -150,7 +165,7 @@ def replay(
         names = set(part.formats)
         if dense not in names or format not in names or len(part) < NUM_LAW + len(names) - 1:
             return None, math.nan
-        laws = fit_laws(part, dense=dense, delta=delta, starts=starts, bootstrap=0, seed=0)
+        laws = fit(part)
         found = Information.of(laws, noise=noise)
         return found, laws.capacity(format).rho
 

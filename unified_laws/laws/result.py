@@ -12,6 +12,7 @@ from unified_laws.laws.block_effect import VarianceComponents
 from unified_laws.laws.covariance import ParameterCovariance
 from unified_laws.laws.diagnostics import Diagnostics
 from unified_laws.laws.intervals import MethodInterval
+from unified_laws.laws.json_form import nan_for_null, to_json
 from unified_laws.laws.loss_law import PARAMETERS, LossLaw
 from unified_laws.laws.quality import FitQuality, Residual
 from unified_laws.laws.replicates import Replicates
@@ -137,7 +138,7 @@ class LawsResult:
             "replicates": asdict(self.replicates) if self.replicates else None,
             "diagnostics": self.diagnostics.to_json() if self.diagnostics else None,
         }
-        cleaned: dict[str, Any] = _nulls(content)
+        cleaned: dict[str, Any] = to_json(content)
         return cleaned
 
     @classmethod
@@ -159,17 +160,19 @@ class LawsResult:
                     beta=law["beta"],
                 ),
                 law_intervals=tuple(
-                    ParameterInterval(**_numbers(entry)) for entry in content["law_intervals"]
+                    ParameterInterval(**nan_for_null(entry)) for entry in content["law_intervals"]
                 ),
-                capacities=tuple(Capacity(**_numbers(entry)) for entry in content["capacities"]),
-                fit=FitQuality(**_numbers(fit)),
+                capacities=tuple(
+                    Capacity(**nan_for_null(entry)) for entry in content["capacities"]
+                ),
+                fit=FitQuality(**nan_for_null(fit)),
                 dense=content["dense"],
                 delta=math.inf if content["delta"] is None else content["delta"],
                 num_runs=content["num_runs"],
                 bootstrap=content["bootstrap"],
                 fixed=tuple(content["fixed"].items()),
                 left_out=tuple(LeftOut(**entry) for entry in content["left_out"]),
-                residuals=tuple(Residual(**_numbers(entry)) for entry in content["residuals"]),
+                residuals=tuple(Residual(**nan_for_null(entry)) for entry in content["residuals"]),
                 covariance=ParameterCovariance.from_json(
                     content.get("covariance"),
                     [e["format"] for e in content["capacities"] if e["format"] != content["dense"]],
@@ -177,7 +180,7 @@ class LawsResult:
                 objective=content.get("objective", "huber"),
                 interval=content.get("interval", "bootstrap"),
                 intervals=tuple(
-                    MethodInterval(**_numbers(entry)) for entry in content.get("intervals", ())
+                    MethodInterval(**nan_for_null(entry)) for entry in content.get("intervals", ())
                 ),
                 weights=content.get("weights"),
                 components=_optional(VarianceComponents, content.get("components")),
@@ -213,23 +216,8 @@ class LawsResult:
         return summarize(self)
 
 
-def _nulls(value: Any) -> Any:
-    """The same JSON value with non-finite numbers replaced by None and tuples by lists."""
-    if isinstance(value, dict):
-        return {key: _nulls(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nulls(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def _optional(kind: type[T], entry: Mapping[str, Any] | None) -> T | None:
-    return None if entry is None else kind(**_numbers(entry))
-
-
-def _numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: math.nan if item is None else item for key, item in entry.items()}
+    return None if entry is None else kind(**nan_for_null(entry))
 
 
 def _tuples(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def measure_uncertainty(
     resamples: int,
     seed: int,
     blocks: Sequence[Hashable] | None = None,
+    profiles: bool = True,
     progress: Progress | None = None,
     last: bool = True,
 ) -> Uncertainty:
@@ -70,6 +71,7 @@ def measure_uncertainty(
         resamples: bootstrap refits; 0 leaves the bootstrap out.
         seed: of the resampling generator.
         blocks: the block of each run where a block effect was fitted.
+        profiles: False leaves out the profile intervals, most of the work of a fit.
         progress: called with (resamples done, resamples in all).
         last: False if the caller starts again from a better point: then nothing is resampled.
     """
@@ -85,8 +87,10 @@ def measure_uncertainty(
             ),
             None,
         )
-    profiled, better = profile_of(estimate, curvature)
-    found = [profiled, curvature_intervals(estimate, curvature)]
+    found, better = [curvature_intervals(estimate, curvature)], None
+    if profiles:
+        profiled, better = profile_of(estimate, curvature)
+        found.insert(0, profiled)
     if resamples and (better is None or last):
         drawn = bootstrap_intervals(
             estimate,
@@ -97,7 +101,7 @@ def measure_uncertainty(
             blocks=blocks,
             progress=progress,
         )
-        found.insert(1, drawn)
+        found.insert(len(found) - 1, drawn)
     warnings = _few(estimate, table) if headline == "bootstrap" else ()
     if better is not None and last:
         warnings = (
