@@ -134,25 +134,28 @@ def fit_model(
     callbacks: list[L.Callback] = [FormatSchedule(), writer, guard, saver]
     if progress is not None:
         callbacks.append(ProgressReporter(progress))
-    trainer = L.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.num_nodes,
-        strategy="auto" if hardware.world_size == 1 else "ddp",
-        precision=hardware.precision,
-        max_steps=steps,
-        max_epochs=1,
-        accumulate_grad_batches=accumulate,
-        gradient_clip_val=gradient_clip,
-        callbacks=callbacks,
-        logger=list(loggers) or False,
-        default_root_dir=folder,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        barebones=False,
-    )
+    with warnings.catch_warnings():
+        # Where SLURM is installed Lightning asks for srun, also of a process that is no job.
+        warnings.filterwarnings("ignore", message=".*srun. command is available.*")
+        trainer = L.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.num_nodes,
+            strategy="auto" if hardware.world_size == 1 else "ddp",
+            precision=hardware.precision,
+            max_steps=steps,
+            max_epochs=1,
+            accumulate_grad_batches=accumulate,
+            gradient_clip_val=gradient_clip,
+            callbacks=callbacks,
+            logger=list(loggers) or False,
+            default_root_dir=folder,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            barebones=False,
+        )
     batches = StepBatches(
         lambda step: batch_at(step, trainer.global_rank, trainer.world_size),
         lambda: trainer.global_step,
@@ -161,6 +164,7 @@ def fit_model(
     )
     loader = DataLoader(batches, batch_size=None)
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*srun. command is available.*")
         # Lightning asks for loader workers; a gather from a memory map needs none.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # It calls a helper of its own pytree code that torch has since deprecated.
