@@ -51,7 +51,7 @@ def fit_laws(
     weights: str | None = None,
     random_effect: str | None = None,
     components: str = "reml",
-    profiles: bool = True,
+    brief: bool = False,
     progress: Progress | None = None,
 ) -> LawsResult:
     """Fit the law and every format's capacity, with intervals, diagnostics and warnings.
@@ -72,7 +72,8 @@ def fit_laws(
         random_effect: "block" (same N, D, seed) or "configuration" (same format, N, D): the noise
             of such runs is correlated; needs least squares.
         components: "reml" or "ml", how the variance of that effect is estimated.
-        profiles: False leaves out the profile intervals, most of the work of a fit.
+        brief: leave out profile intervals and diagnostics, nearly all of the work of a fit; only
+            with another interval than that of the profile.
         progress: called with (resamples done, resamples in all).
 
     Raises:
@@ -80,6 +81,8 @@ def fit_laws(
     """
     check_resamples(bootstrap)
     check_method(interval, bootstrap)
+    if brief and interval == "profile":
+        raise UsageError("a brief fit has no profile intervals; choose interval=curvature")
     scale = relative_scale(table, weights)
     labels = label_groups(table, random_effect) if random_effect is not None else None
     if labels is not None and scale is not None:
@@ -100,12 +103,12 @@ def fit_laws(
         resamples=bootstrap,
         seed=seed,
         blocks=labels if random_effect == "block" else None,
-        profiles=profiles,
+        profiles=not brief,
         progress=progress,
     )
     if replicates is not None:
         replicates = lack_of_fit(replicates, estimate)
-    diagnostics = measure_diagnostics(estimate, curvature, table)
+    diagnostics = None if brief else measure_diagnostics(estimate, curvature, table)
     residuals = estimate.residuals
     rows = residuals_of(estimate, table)
     return LawsResult(
@@ -121,7 +124,7 @@ def fit_laws(
                 *diagnose(estimate, curvature, uncertainty.intervals, table),
                 *uncertainty.warnings,
                 *say_noise(curvature.noise.sigma, replicates, table, weighted=scale is not None),
-                *say_diagnostics(diagnostics, rows),
+                *(say_diagnostics(diagnostics, rows) if diagnostics else ()),
                 *table.warnings,
             ),
             objective=reported_objective(estimate, objective),

@@ -151,7 +151,7 @@ def replay(
             bootstrap=0,
             seed=0,
             interval="curvature",
-            profiles=False,
+            brief=True,
         )
 
     whole = fit(table)
@@ -204,7 +204,8 @@ def replay(
             candidates,
             capacity_target(found, [format]),
             target_stderr=goal * stderr,
-            budget=None,
+            # With a limit a plan that falls short is kept: its runs are taken all the same.
+            budget=float(sum(cost[i] for i in left)),
         )
         for step in plan.steps[:BATCH]:
             index = candidates.index(step.candidate)

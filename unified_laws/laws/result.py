@@ -78,7 +78,7 @@ class LawsResult:
         weights: "val_loss_stderr" if known standard errors weighted the runs.
         components: variance components where a random effect was fitted.
         replicates: noise between seeds of one configuration where any was repeated.
-        diagnostics: of runs and drifts; None in an earlier version's laws.json.
+        diagnostics: of runs and drifts; None of a brief fit, and in an earlier version's laws.json.
     """
 
     law: LossLaw
