@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unified_laws.cli.entry import Config, compose, entry
 from unified_laws.cli.gmse_rows import read_gmse_rows
+from unified_laws.cli.run_table import read_run_table
 from unified_laws.errors import UsageError
 from unified_laws.records.files import read_json, write_json, write_text
 
@@ -49,14 +50,8 @@ def _page(config: Config) -> None:
     from unified_laws.figures.style import to_svg
     from unified_laws.laws.capacity_curve import fit_capacity_curve
     from unified_laws.laws.result import LawsResult
-    from unified_laws.laws.table import read_runs
 
-    table = read_runs(
-        Path(config["runs"]),
-        columns=config["columns"] or {},
-        dense=config["dense"],
-        allow_repeated=config["allow_repeated"],
-    )
+    table = read_run_table(config)
     laws = LawsResult.from_json(read_json(Path(config["laws"])))
     rows = _gmse_rows([capacity.format for capacity in laws.capacities], config)
     points = join_points(laws, rows)
