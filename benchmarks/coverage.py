@@ -45,7 +45,7 @@ class Grid:
 
 
 def micro_grid() -> Grid:
-    """The demo's 33 runs (sweeps/demo.yaml) with the scatter that they show, half a per cent."""
+    """A grid like the demo's, 33 runs, with the scatter that such runs show: half a per cent."""
     rho = {"bf16": 1.0, "int4": 0.85, "int2": 0.45, "sparse50": 0.75, "int4_sparse50": 0.65}
     sizes = (10336.0, 28864.0, 101664.0)
     runs = [(name, n, d) for name in rho for n in sizes for d in (1e6, 2.4e6)]
