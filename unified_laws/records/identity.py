@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -78,9 +79,12 @@ def identity_of(config: Mapping[str, Any], **resolved: Any) -> dict[str, Any]:
     """
     undecided = sorted(set(config) - set(MEANING) - set(INCIDENTAL))
     if undecided:
+        known = sorted({*MEANING, *INCIDENTAL})
+        near = difflib.get_close_matches(undecided[0], known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            f"keys {undecided} are listed neither as MEANING nor as INCIDENTAL in "
-            "unified_laws/records/identity.py"
+            f"unknown key {undecided[0]!r} of a run; {hint}allowed: {', '.join(known)} (a new key "
+            "belongs to MEANING or INCIDENTAL in unified_laws/records/identity.py)"
         )
     identity = {key: config.get(key) for key in MEANING} | resolved
     for group in ("model", "format"):
