@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from unified_laws.cli.format_names import unknown_format
 from unified_laws.cli.paths import config_dir
+from unified_laws.errors import nearest
 
 
 def explain(error: BaseException, config_name: str) -> str | None:
@@ -49,7 +49,7 @@ def _missing_option(error: MissingConfigException) -> str:
     if group == "format":
         return str(unknown_format(name, config_dir()))
     options = sorted(error.options or ())
-    return f"unknown {group or 'config'} {name!r}; {_nearest(name, options)}{_allowed(options)}"
+    return f"unknown {group or 'config'} {name!r}; {nearest(name, options)}{_allowed(options)}"
 
 
 def _unknown_key(key: str, text: str, config_name: str, known: list[str]) -> str:
@@ -60,13 +60,8 @@ def _unknown_key(key: str, text: str, config_name: str, known: list[str]) -> str
     allowed = known or _keys_at(config_name, path[:-1])
     return (
         f"{config_name}: unknown key {'.'.join(path)!r}; "
-        f"{_nearest(path[-1], allowed)}{_allowed(allowed)}"
+        f"{nearest(path[-1], allowed)}{_allowed(allowed)}"
     )
-
-
-def _nearest(word: str, options: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(options), n=1)
-    return f"did you mean {near[0]}? " if near else ""
 
 
 def _allowed(options: Iterable[str]) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from unified_laws.errors import UsageError
+from unified_laws.errors import UsageError, nearest
 
 # Raise it when code changes what an unchanged configuration computes; then old runs keep their
 # ids and new ones get others.
@@ -80,11 +79,10 @@ def identity_of(config: Mapping[str, Any], **resolved: Any) -> dict[str, Any]:
     undecided = sorted(set(config) - set(MEANING) - set(INCIDENTAL))
     if undecided:
         known = sorted({*MEANING, *INCIDENTAL})
-        near = difflib.get_close_matches(undecided[0], known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            f"unknown key {undecided[0]!r} of a run; {hint}allowed: {', '.join(known)} (a new key "
-            "belongs to MEANING or INCIDENTAL in unified_laws/records/identity.py)"
+            f"unknown key {undecided[0]!r} of a run; {nearest(undecided[0], known)}allowed: "
+            f"{', '.join(known)} (a new key belongs to MEANING or INCIDENTAL in "
+            "unified_laws/records/identity.py)"
         )
     identity = {key: config.get(key) for key in MEANING} | resolved
     for group in ("model", "format"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -51,23 +49,18 @@ def _nearest(vectors: Tensor, codes: Tensor) -> Tensor:
                 torch.argmax(scores, dim=1, out=best)
 
     threads = torch.get_num_threads()
-    if not vectors.is_cpu or threads == 1:
+    workers = min(threads, len(starts)) if vectors.is_cpu else 1
+    if workers <= 1:
         search(starts)
         return found
-    with _one_thread_each(threads), ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(search, [starts[k::threads] for k in range(threads)]):
-            pass
-    return found
-
-
-@contextmanager
-def _one_thread_each(threads: int) -> Iterator[None]:
-    """Chunks go to threads of ours: one of 1 MiB is too small for several to share its product."""
+    # One of ours to each share: a chunk is too small for torch's threads to divide.
     torch.set_num_threads(1)
     try:
-        yield
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(search, [starts[k::workers] for k in range(workers)]))
     finally:
         torch.set_num_threads(threads)
+    return found
 
 
 @_nearest.register_fake
